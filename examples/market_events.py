@@ -1,0 +1,405 @@
+"""Typed events of the market channel, and the parser that makes them.
+
+`parse_market_frame` takes one frame and never raises: a frame may hold one event or
+an array, each element stands on its own, unknown types are kept and unusable ones
+say why. Prices and sizes are `Decimal` straight from the wire's strings, times are
+integer milliseconds, and `""` on the wire is `None` here.
+
+Pure: no I/O and no clock.
+
+Copy with: nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
+
+import msgspec
+
+
+MARKET_URL = "wss://ws-subscriptions-clob.polymarket.com/ws/market"
+CONTROL_TEXTS = frozenset({"PING", "PONG", "NO NEW ASSETS", "INVALID OPERATION"})
+
+Side: TypeAlias = Literal["BUY", "SELL"]
+
+_ZERO, _ONE = Decimal(0), Decimal(1)
+_RENAMED = {
+    "condition_id": "market",
+    "asset_ids": "assets_ids",
+    "timestamp_ms": "timestamp",
+}
+
+
+class Level(msgspec.Struct, frozen=True, gc=False):
+    """All that rests at one price: `price` in USD per share (0 to 1), `size` in shares.
+
+    Numbers outside those ranges, or no numbers at all, raise `ValueError` here and
+    in every class below: no impossible value ever reaches a book.
+    """
+
+    price: Decimal
+    size: Decimal
+
+    def __post_init__(self) -> None:
+        """Refuse impossible numbers."""
+        _require_prices(self.price)
+        _require_size(self.size)
+
+
+class LevelChange(msgspec.Struct, frozen=True, gc=False):
+    """One entry of a `price_change`: the level's new total, not a difference.
+
+    `side` BUY is the bid side. `size` zero removes the level. `best_bid` and
+    `best_ask` are the top of the book after the change (an empty side is 0 or 1),
+    `hash` is the digest of the whole book after it.
+    """
+
+    asset_id: str
+    price: Decimal
+    side: Side
+    size: Decimal | None = None
+    hash: str | None = None
+    best_bid: Decimal | None = None
+    best_ask: Decimal | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse impossible numbers. Written out flat: it runs for every entry."""
+        bid, ask, size = self.best_bid, self.best_ask, self.size
+        if not (
+            _ZERO <= self.price <= _ONE
+            and (bid is None or _ZERO <= bid <= _ONE)
+            and (ask is None or _ZERO <= ask <= _ONE)
+            and (size is None or (size >= _ZERO and size.is_finite()))
+        ):
+            raise ValueError("a price lies outside 0..1, or a size is no size")
+
+
+class _Wire(
+    msgspec.Struct,
+    frozen=True,
+    rename=_RENAMED.get,
+    tag_field="event_type",
+    kw_only=True,
+):
+    """What all seven events share. `timestamp_ms` is the venue's clock."""
+
+    event_type: ClassVar[str] = ""
+    condition_id: str
+    timestamp_ms: int
+
+
+class Book(_Wire, frozen=True, tag="book"):
+    """A full snapshot of one asset. Levels come worst first: the best is the last.
+
+    `tick_size` and `last_trade_price` come only with the first book after a
+    subscription; `version` only with Protocol V2 markets.
+    """
+
+    event_type: ClassVar[str] = "book"
+    asset_id: str
+    bids: tuple[Level, ...]
+    asks: tuple[Level, ...]
+    hash: str | None = None
+    tick_size: Decimal | None = None
+    last_trade_price: Decimal | None = None
+    version: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse impossible numbers."""
+        _require_prices(self.tick_size, self.last_trade_price)
+
+
+class PriceChange(_Wire, frozen=True, tag="price_change"):
+    """New totals of some levels, usually of both assets of the market."""
+
+    event_type: ClassVar[str] = "price_change"
+    price_changes: tuple[LevelChange, ...]
+
+
+class LastTradePrice(_Wire, frozen=True, tag="last_trade_price"):
+    """One trade; `side` is the taker's. There is no trade id.
+
+    One `transaction_hash` can settle several of these, even equal in every value.
+    """
+
+    event_type: ClassVar[str] = "last_trade_price"
+    asset_id: str
+    price: Decimal
+    side: Side
+    size: Decimal | None = None
+    fee_rate_bps: Decimal | None = None
+    transaction_hash: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse impossible numbers."""
+        _require_prices(self.price)
+        _require_size(self.size)
+
+
+class TickSizeChange(_Wire, frozen=True, tag="tick_size_change"):
+    """The smallest price step changed; levels on the old grid can remain."""
+
+    event_type: ClassVar[str] = "tick_size_change"
+    asset_id: str
+    new_tick_size: Decimal
+    old_tick_size: Decimal | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse impossible numbers."""
+        _require_prices(self.new_tick_size, self.old_tick_size)
+
+
+class BestBidAsk(_Wire, frozen=True, tag="best_bid_ask"):
+    """The top of a book, as a cross-check only: it may come late or not at all."""
+
+    event_type: ClassVar[str] = "best_bid_ask"
+    asset_id: str
+    best_bid: Decimal | None = None
+    best_ask: Decimal | None = None
+    spread: Decimal | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse impossible numbers."""
+        _require_prices(self.best_bid, self.best_ask)
+
+
+class NewMarket(_Wire, frozen=True, tag="new_market"):
+    """A market was announced, to every connection that asked for custom features.
+
+    All text in it is written by strangers: show it escaped, never act on it.
+    """
+
+    event_type: ClassVar[str] = "new_market"
+    asset_ids: tuple[str, ...]
+    id: str | None = None
+    question: str | None = None
+    slug: str | None = None
+    description: str | None = None
+    outcomes: tuple[str, ...] = ()
+    clob_token_ids: tuple[str, ...] | None = None
+    event_message: dict[str, Any] | None = None
+    tags: tuple[str, ...] | None = None
+    active: bool | None = None
+    sports_market_type: str | None = None
+    line: str | float | None = None
+    game_start_time: str | None = None
+    order_price_min_tick_size: Decimal | None = None
+    group_item_title: str | None = None
+    taker_base_fee: Decimal | None = None
+    fees_enabled: bool | None = None
+    fee_schedule: dict[str, Any] | None = None
+
+
+class MarketResolved(_Wire, frozen=True, tag="market_resolved"):
+    """A hint that a market settled. It is not always sent: check it over REST."""
+
+    event_type: ClassVar[str] = "market_resolved"
+    asset_ids: tuple[str, ...]
+    winning_asset_id: str | None = None
+    winning_outcome: str | None = None
+    id: str | None = None
+    event_message: dict[str, Any] | None = None
+    tags: tuple[str, ...] | None = None
+    question: str | None = None
+    slug: str | None = None
+
+
+class UnknownEvent(msgspec.Struct, frozen=True):
+    """An event of a type this module does not know, as it came."""
+
+    event_type: str
+    raw: Mapping[str, Any]
+
+
+class MalformedEvent(msgspec.Struct, frozen=True):
+    """A frame, or one element of it, that is no event. `raw` is what came."""
+
+    event_type: ClassVar[str] = "malformed"
+    reason: str
+    raw: Any
+
+
+class ControlFrame(msgspec.Struct, frozen=True):
+    """A plain text frame such as `PONG`; `text` is one of `CONTROL_TEXTS`."""
+
+    event_type: ClassVar[str] = "control"
+    text: str
+
+
+WireEvent: TypeAlias = (
+    Book
+    | PriceChange
+    | LastTradePrice
+    | TickSizeChange
+    | BestBidAsk
+    | NewMarket
+    | MarketResolved
+)
+MarketEvent: TypeAlias = WireEvent | UnknownEvent | MalformedEvent | ControlFrame
+
+# strict=False lets msgspec read the wire's "1766789469958" into an int.
+_decode_frame = msgspec.json.Decoder(list[WireEvent] | WireEvent, strict=False).decode
+_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_anything = msgspec.json.Decoder().decode
+
+# All a hostile frame can raise: syntax and types, text that is no UTF-8, nesting
+# deeper than the stack, numbers no Decimal holds.
+_UNUSABLE = (msgspec.MsgspecError, ValueError, RecursionError, InvalidOperation)
+
+
+def parse_market_frame(frame: str | bytes) -> Sequence[MarketEvent]:
+    """Return the events of one frame, in wire order. Never raises.
+
+    The empty array (nothing known among the requested assets) gives no events.
+    """
+    try:
+        events = _decode_frame(frame)
+    except _UNUSABLE:
+        return _parse_slowly(frame)
+    return events if type(events) is list else (events,)
+
+
+def _parse_slowly(frame: str | bytes) -> Sequence[MarketEvent]:
+    """Take apart a frame that is not wholly made of well-formed, known events."""
+    try:
+        text = (frame if isinstance(frame, str) else frame.decode()).strip()
+        if text in CONTROL_TEXTS:
+            return (ControlFrame(text),)
+        # A byte order mark is legal at the start of a text, and some tools add it.
+        elements = _split(text.removeprefix("\ufeff"))
+    except _UNUSABLE as error:
+        return (MalformedEvent(f"not JSON: {_brief(error)}", frame),)
+    return [_parse_element(element) for element in elements]
+
+
+def _split(text: str) -> list[str] | list[msgspec.Raw]:
+    return _decode_array(text) if text.startswith("[") else [text]
+
+
+def _parse_element(text: str | msgspec.Raw) -> MarketEvent:
+    """Parse one element on its own, so that a bad one costs none of its neighbours."""
+    try:
+        element = _decode_anything(text)
+    except _UNUSABLE as error:
+        raw = text if isinstance(text, str) else bytes(text)
+        return MalformedEvent(f"not JSON: {_brief(error)}", raw)
+    if not isinstance(element, dict):
+        return MalformedEvent("not an object", element)
+    event_type = element.get("event_type", _type_by_shape(element))
+    if not isinstance(event_type, str):
+        return MalformedEvent("no event_type", element)
+    if event_type not in _EVENT_CLASSES:
+        return UnknownEvent(event_type, element)
+    fields = _today(_without_blanks(element) | {"event_type": event_type})
+    try:
+        return msgspec.convert(fields, _EVENT_CLASSES[event_type], strict=False)
+    except _UNUSABLE as error:
+        return MalformedEvent(f"{event_type}: {_brief(error)}", element)
+
+
+def _without_blanks(element: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what the venue sends as `""`, in the event and in its level changes."""
+    kept = {key: value for key, value in element.items() if value != ""}
+    changes = kept.get("price_changes")
+    if isinstance(changes, list):
+        kept["price_changes"] = [
+            _without_blanks(change) if isinstance(change, dict) else change
+            for change in changes
+        ]
+    return kept
+
+
+def _today(fields: dict[str, Any]) -> dict[str, Any]:
+    """Bring `price_change` of old recordings into today's shape.
+
+    Until 2025-09-15 it was flat, or had one asset and a list `changes`.
+    """
+    if fields["event_type"] != "price_change" or "price_changes" in fields:
+        return fields
+    shared = {key: fields[key] for key in ("asset_id", "hash") if key in fields}
+    changes = fields.get("changes", [fields])
+    if isinstance(changes, list):
+        fields["price_changes"] = [
+            shared | change for change in changes if isinstance(change, dict)
+        ]
+    return fields
+
+
+def _type_by_shape(element: Mapping[str, Any]) -> str | None:
+    """Name the type of a recorded event whose `event_type` was cut off."""
+    for event_type, keys in _SHAPES.items():
+        if keys <= element.keys():
+            return event_type
+    return None
+
+
+def _require_prices(*prices: Decimal | None) -> None:
+    for price in prices:
+        if price is not None and not _ZERO <= price <= _ONE:
+            raise ValueError("a price lies outside 0..1")
+
+
+def _require_size(size: Decimal | None) -> None:
+    if size is not None and not (size >= _ZERO and size.is_finite()):
+        raise ValueError("a size is negative or no number")
+
+
+def _brief(error: BaseException) -> str:
+    return (str(error) or type(error).__name__)[:200]
+
+
+_EVENT_CLASSES: dict[str, type[WireEvent]] = {
+    kind.event_type: kind
+    for kind in (
+        Book,
+        PriceChange,
+        LastTradePrice,
+        TickSizeChange,
+        BestBidAsk,
+        NewMarket,
+        MarketResolved,
+    )
+}
+_SHAPES: dict[str, set[str]] = {
+    "book": {"asset_id", "bids", "asks"},
+    "price_change": {"market", "price_changes"},
+    "tick_size_change": {"asset_id", "new_tick_size"},
+    "last_trade_price": {"asset_id", "price", "side", "size", "fee_rate_bps"},
+}
+
+
+class PriceUpdate(NamedTuple):
+    """The top of one asset's book after a change (a name of the first design)."""
+
+    asset_id: str
+    best_bid: Decimal | None
+    best_ask: Decimal | None
+    timestamp_ms: int
+
+
+BookUpdate = Book
+TradeEvent = LastTradePrice
+
+
+def parse_wss_message(
+    message: str | bytes,
+) -> list[PriceUpdate | BookUpdate | TradeEvent]:
+    """Return prices, books and trades of one frame; leave everything else out."""
+    views: list[PriceUpdate | BookUpdate | TradeEvent] = []
+    for event in parse_market_frame(message):
+        if isinstance(event, PriceChange):
+            tops = {change.asset_id: change for change in event.price_changes}
+            views += [
+                PriceUpdate(
+                    change.asset_id,
+                    change.best_bid,
+                    change.best_ask,
+                    event.timestamp_ms,
+                )
+                for change in tops.values()
+            ]
+        elif isinstance(event, BookUpdate | TradeEvent):
+            views.append(event)
+    return views

@@ -1,0 +1,411 @@
+"""Follow any number of assets on the market channel, with a live book for each.
+
+    async with MarketWebSocket([asset_id, …]) as ws:
+        async for event in ws.events():
+            book = ws.get_order_book(asset_id)   # already up to date
+
+Besides the wire's events there come, in order, a `Gap` whenever something may have
+been missed, `BooksConflated` when the consumer is too slow, `AssetsEnded` and
+`ConnectionChange`. Run as a program it prints what happens.
+
+Copy with: book_witness.py, event_buffer.py, feed_supervisor.py, market_events.py, order_book.py, robust_websocket.py, subscription_manager.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import inspect
+import logging
+import random
+import sys
+import time
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Self, TypeAlias
+
+from feed_supervisor import FeedSupervisor
+
+from book_witness import CLOB_URL, BookWitness
+from event_buffer import (
+    MAX_WAITING_EVENTS,
+    ConnectionChange,
+    EventBuffer,
+    FeedEvent,
+    Gap,
+)
+from market_events import (
+    MARKET_URL,
+    Book,
+    LastTradePrice,
+    MalformedEvent,
+    PriceChange,
+    TickSizeChange,
+)
+from order_book import OrderBook
+from robust_websocket import ConnectionState
+from subscription_manager import MAX_ASSETS_PER_CONNECTION
+
+
+AssetIds: TypeAlias = str | Iterable[str]
+Callback: TypeAlias = Callable[[Any], Any]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class MarketData:
+    """What is known of one asset now. Prices in USD per share, None if there is none.
+
+    `is_stale` means: do not act on these prices, for the reason in `why_stale`.
+    """
+
+    asset_id: str
+    best_bid: Decimal | None
+    best_ask: Decimal | None
+    mid: Decimal | None
+    spread: Decimal | None
+    last_trade_price: Decimal | None
+    timestamp_ms: int
+    is_stale: bool
+    why_stale: str | None
+
+
+class MarketCallbacks:
+    """The callback side of a feed: set what you want before `connect()`.
+
+    Each takes one event (`on_connect` none, `on_disconnect` the reason, `on_error` an
+    exception) and may be a coroutine function. They are called in order, one at a
+    time. What one raises goes to `on_error`; without that it ends the feed.
+    """
+
+    on_price_change: Callback | None = None
+    on_book_update: Callback | None = None
+    on_trade: Callback | None = None
+    on_tick_size_change: Callback | None = None
+    on_gap: Callback | None = None
+    on_connect: Callable[[], Any] | None = None
+    on_disconnect: Callback | None = None
+    on_error: Callback | None = None
+
+    def has_callbacks(self) -> bool:
+        """Whether any has been set."""
+        names = (name for name in vars(MarketCallbacks) if name.startswith("on_"))
+        return any(getattr(self, name) is not None for name in names)
+
+    async def call_back(self, event: FeedEvent) -> None:
+        """Call whoever waits for this event."""
+        match event:
+            case PriceChange():
+                await self._call(self.on_price_change, event)
+            case Book():
+                await self._call(self.on_book_update, event)
+            case LastTradePrice():
+                await self._call(self.on_trade, event)
+            case TickSizeChange():
+                await self._call(self.on_tick_size_change, event)
+            case Gap():
+                await self._call(self.on_gap, event)
+            case ConnectionChange(is_up=True):
+                await self._call(self.on_connect)
+            case ConnectionChange():
+                await self._call(self.on_disconnect, event.reason)
+            case MalformedEvent():
+                if self.on_error is not None:
+                    await self._call(self.on_error, ValueError(event.reason))
+
+    async def _call(self, callback: Callable[..., Any] | None, *arguments: Any) -> None:
+        if callback is None:
+            return
+        try:
+            result = callback(*arguments)
+            if inspect.isawaitable(result):
+                await result
+        except Exception as error:
+            if self.on_error is None or callback is self.on_error:
+                raise
+            await self._call(self.on_error, error)
+
+
+class MarketWebSocket(MarketCallbacks):
+    """A feed of many assets over as many sockets as they need.
+
+    Args:
+        asset_ids: what to follow from the start.
+        clob_url: host of the REST witness that tells quiet from frozen; None: none.
+        wants_custom_features: also get `best_bid_ask`, `new_market`, `market_resolved`.
+        max_waiting_events: how far a consumer may fall behind before books conflate.
+        proxy: address of a proxy; None ignores the environment's proxy variables.
+        wall_clock_ms: this machine's time in Unix milliseconds.
+
+    """
+
+    def __init__(
+        self,
+        asset_ids: AssetIds = (),
+        *,
+        url: str = MARKET_URL,
+        clob_url: str | None = CLOB_URL,
+        wants_custom_features: bool = False,
+        max_assets_per_socket: int = MAX_ASSETS_PER_CONNECTION,
+        max_waiting_events: int = MAX_WAITING_EVENTS,
+        proxy: str | None = None,
+        wall_clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._first_assets = _as_list(asset_ids)
+        self._buffer = EventBuffer(max_waiting_events)
+        self._feed = FeedSupervisor(
+            url,
+            self._buffer,
+            witness=None if clob_url is None else BookWitness(clob_url),
+            wall_clock_ms=wall_clock_ms,
+            wants_custom_features=wants_custom_features,
+            max_assets=max_assets_per_socket,
+            proxy=proxy,
+            rng=rng,
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def connect(self) -> None:
+        """Start to follow, in the background; returns at once."""
+        if self._tasks:
+            return
+        self._tasks = [asyncio.create_task(self._guard(self._feed.run()))]
+        if self.has_callbacks():
+            self._tasks.append(asyncio.create_task(self._guard(self._dispatch())))
+        await self._feed.follow(self._first_assets)
+
+    async def disconnect(self) -> None:
+        """Close every socket, within 2 s, and end `events()`."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        await self._feed.close()
+        self._buffer.close()
+
+    async def events(self) -> AsyncGenerator[FeedEvent, None]:
+        """Yield every event, with the books already up to date. One consumer.
+
+        Connects if need be. Raises what ended the feed: `HandshakeRejectedError` if
+        the venue refuses every connection.
+        """
+        self._buffer.is_used = True
+        await self.connect()
+        async for event in self._buffer.read():
+            yield event
+
+    async def wait_closed(self) -> None:
+        """Wait until the feed ends, and raise what ended it."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        self._buffer.raise_error()
+
+    async def subscribe(self, asset_ids: AssetIds) -> None:
+        """Follow these as well, over living connections where there is room."""
+        await self._feed.follow(_as_list(asset_ids))
+
+    async def unsubscribe(self, asset_ids: AssetIds) -> None:
+        """Stop following these."""
+        await self._feed.unfollow(_as_list(asset_ids))
+
+    subscribe_assets = subscribe
+    unsubscribe_assets = unsubscribe
+    listen = events
+
+    @property
+    def subscribed_tokens(self) -> list[str]:
+        """The asset ids now followed."""
+        return list(self._feed.keeper.books)
+
+    @property
+    def state(self) -> ConnectionState:
+        """The state of the socket that is worst off."""
+        states = [shard.socket.state for shard in self._feed.pool.shards]
+        return min(states, key=_BEST_LAST.index, default=ConnectionState.DISCONNECTED)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether every socket is up and has delivered data."""
+        return self.state is ConnectionState.SUBSCRIBED
+
+    def get_order_book(self, asset_id: str) -> OrderBook | None:
+        """Return the live book, which goes on changing; None if not followed."""
+        return self._feed.keeper.books.get(asset_id)
+
+    def get_market_data(self, asset_id: str) -> MarketData | None:
+        """Return the prices of this moment and whether to believe them."""
+        book = self.get_order_book(asset_id)
+        if book is None:
+            return None
+        return _market_data(book, self._feed.watch.is_frozen(asset_id))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures of the feed, and of each socket, ready for JSON."""
+        return {
+            "state": str(self.state),
+            "assets": len(self.subscribed_tokens),
+            "untrusted": sum(
+                not b.is_trusted for b in self._feed.keeper.books.values()
+            ),
+            "waiting_events": len(self._buffer),
+            "conflated_count": self._buffer.conflated_count,
+            "malformed_count": self._feed.malformed_count,
+            "unknown_count": self._feed.unknown_count,
+            "sockets": [
+                shard.metrics.to_dict() | {"assets": len(shard.books)}
+                for shard in self._feed.pool.shards
+            ],
+        }
+
+    async def _dispatch(self) -> None:
+        async for event in self._buffer.read():
+            await self.call_back(event)
+
+    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
+        """Hand what goes wrong in the background to the consumer."""
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - it is raised by events()
+            self._buffer.close(error)
+
+    async def __aenter__(self) -> Self:
+        """Return the feed; it connects with `connect()` or `events()`."""
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        """Disconnect."""
+        await self.disconnect()
+
+
+_BEST_LAST = (
+    ConnectionState.FAILED,
+    ConnectionState.DISCONNECTED,
+    ConnectionState.RECONNECTING,
+    ConnectionState.CONNECTING,
+    ConnectionState.CONNECTED,
+    ConnectionState.SUBSCRIBED,
+)
+
+
+def _market_data(book: OrderBook, is_frozen: bool) -> MarketData:
+    why_stale = book.why_untrusted
+    if why_stale is None and is_frozen:
+        why_stale = "REST has seen a newer book than the stream"
+    return MarketData(
+        book.asset_id,
+        book.best_bid,
+        book.best_ask,
+        book.mid,
+        book.spread,
+        book.last_trade_price,
+        book.timestamp_ms,
+        why_stale is not None,
+        why_stale,
+    )
+
+
+def _as_list(asset_ids: AssetIds) -> list[str]:
+    """Take one id or many, refusing early what can be no asset id.
+
+    Raises:
+        ValueError: an id is not a decimal string.
+
+    """
+    ids = [asset_ids] if isinstance(asset_ids, str) else list(asset_ids)
+    for asset_id in ids:
+        if not (
+            isinstance(asset_id, str) and asset_id.isascii() and asset_id.isdigit()
+        ):
+            raise ValueError(
+                f"{asset_id!r:.90} is no asset id. An asset id is a decimal string of up "
+                "to 78 digits, one per outcome: Gamma calls them clobTokenIds. A 0x… id "
+                "names a market; its assets are in CLOB /markets/{condition_id}."
+            )
+    return ids
+
+
+def _line_of(event: FeedEvent, ws: MarketWebSocket) -> str | None:
+    """Say one event in one line; None for what needs no line."""
+    match event:
+        case PriceChange():
+            ids = {change.asset_id for change in event.price_changes}
+        case Book():
+            ids = {event.asset_id}
+        case LastTradePrice():
+            size = "?" if event.size is None else event.size
+            return (
+                f"{_short(event.asset_id)}  trade {event.side} {size} @ {event.price}"
+            )
+        case Gap():
+            until = "now on" if event.to_ms is None else f"{event.to_ms} ms"
+            names = ", ".join(map(_short, event.asset_ids[:4]))
+            return f"{names}  gap from {event.from_ms} ms to {until}: {event.reason}"
+        case ConnectionChange():
+            what = "up" if event.is_up else f"lost: {event.reason}"
+            return f"connection {what}, {event.open_count} open"
+        case _:
+            return f"{event.event_type}"
+    tops = (ws.get_market_data(asset_id) for asset_id in sorted(ids))
+    return "\n".join(
+        f"{_short(top.asset_id)}  {top.best_bid} / {top.best_ask}"
+        + (f"  STALE: {top.why_stale}" if top.is_stale else "")
+        for top in tops
+        if top is not None
+    )
+
+
+def _short(asset_id: str) -> str:
+    return f"{asset_id[:6]}…{asset_id[-4:]}"
+
+
+def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Follow assets on Polymarket's market channel and print what happens.",
+        epilog="An asset id is a long decimal number, one per outcome of a market.",
+    )
+    parser.add_argument("asset_ids", nargs="+", metavar="ASSET_ID")
+    parser.add_argument("--url", default=MARKET_URL, help="default: %(default)s")
+    parser.add_argument(
+        "--clob-url", default=CLOB_URL, help="REST witness; default: %(default)s"
+    )
+    parser.add_argument("--seconds", type=float, help="end after this long")
+    return parser.parse_args(arguments)
+
+
+async def _follow(arguments: argparse.Namespace) -> None:
+    async with (
+        asyncio.timeout(arguments.seconds),
+        MarketWebSocket(
+            arguments.asset_ids, url=arguments.url, clob_url=arguments.clob_url
+        ) as ws,
+    ):
+        async for event in ws.events():
+            if line := _line_of(event, ws):
+                sys.stdout.write(line + "\n")
+                sys.stdout.flush()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the program. Exit codes: 0 done, 1 refused by the venue, 2 usage, 130 Ctrl-C."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    try:
+        asyncio.run(_follow(_parse_arguments(arguments)))
+    except TimeoutError:
+        return 0
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    except ConnectionError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

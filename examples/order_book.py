@@ -1,0 +1,324 @@
+"""One asset's bids and asks, with exact prices, and whether they may be believed.
+
+Feed it from the market channel: `replace` with each `book`, then for each entry of a
+`price_change` `set_level`, and `confirm` after the last entry of the asset in that
+frame. A book is worth nothing before its first snapshot, and again after anything
+that can make it wrong; `why_untrusted` then says what, until the next snapshot.
+
+Pure: no I/O and no clock. Prices (USD per share) and sizes (shares) are `Decimal`.
+
+Copy with: nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from bisect import bisect_left, insort
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Literal, TypeAlias
+
+
+Side: TypeAlias = Literal["BUY", "SELL"]
+PriceAndSize: TypeAlias = tuple[Decimal, Decimal]
+
+NO_BOOK_YET = "no book yet on this connection"
+
+# The venue repeats a change within 120 ms, and was seen 0.6 s out of order. What is
+# older than this is no latecomer: then its clock has moved.
+LATE_BY_MS = 2_000
+
+_NO_BID, _NO_ASK = Decimal(0), Decimal(1)
+
+
+@dataclass(frozen=True, slots=True)
+class HashFields:
+    """What the venue's book hash covers beyond the stream; REST `/book` has it.
+
+    The strings stay as REST wrote them: the hash is taken over their characters.
+    """
+
+    min_order_size: str
+    tick_size: str
+    neg_risk: bool
+
+
+class BookSide:
+    """The levels of one side, sorted by price."""
+
+    __slots__ = ("_changed_ms", "_since_ms", "prices", "sizes")
+
+    def __init__(self, sizes: Mapping[Decimal, Decimal], since_ms: int = 0) -> None:
+        self.sizes = {price: size for price, size in sizes.items() if size}
+        self.prices = sorted(self.sizes)
+        self._since_ms = since_ms
+        self._changed_ms: dict[Decimal, int] = {}
+
+    def set(self, price: Decimal, size: Decimal, timestamp_ms: int) -> None:
+        """Make `size` the level's new total, zero removes it; skip a late change."""
+        newest_ms = self._changed_ms.get(price, self._since_ms)
+        if timestamp_ms < newest_ms <= timestamp_ms + LATE_BY_MS:
+            return
+        self._changed_ms[price] = timestamp_ms
+        sizes = self.sizes
+        if size:
+            if price not in sizes:
+                insort(self.prices, price)
+            sizes[price] = size
+        elif sizes.pop(price, None) is not None:
+            del self.prices[bisect_left(self.prices, price)]
+
+
+class Levels:
+    """Both sides of a book, to read."""
+
+    def __init__(self) -> None:
+        self._bids = BookSide({})
+        self._asks = BookSide({})
+
+    @property
+    def best_bid(self) -> Decimal | None:
+        """The highest price somebody pays; None without bids."""
+        prices = self._bids.prices
+        return prices[-1] if prices else None
+
+    @property
+    def best_ask(self) -> Decimal | None:
+        """The lowest price somebody sells at; None without asks."""
+        prices = self._asks.prices
+        return prices[0] if prices else None
+
+    @property
+    def mid(self) -> Decimal | None:
+        """Half way between the best prices; None unless both sides have one."""
+        if self.best_bid is None or self.best_ask is None:
+            return None
+        return (self.best_bid + self.best_ask) / 2
+
+    @property
+    def spread(self) -> Decimal | None:
+        """Best ask minus best bid; None unless both sides have one."""
+        if self.best_bid is None or self.best_ask is None:
+            return None
+        return self.best_ask - self.best_bid
+
+    @property
+    def bids(self) -> list[PriceAndSize]:
+        """Bids as (price, size), best first."""
+        return [(price, self._bids.sizes[price]) for price in self._bids.prices[::-1]]
+
+    @property
+    def asks(self) -> list[PriceAndSize]:
+        """Asks as (price, size), best first."""
+        return [(price, self._asks.sizes[price]) for price in self._asks.prices]
+
+    def depth(self, side: Side, within: Decimal | None = None) -> Decimal:
+        """Return the shares resting on a side, at most `within` (USD) off its best."""
+        levels = self.bids if side == "BUY" else self.asks
+        best = levels[0][0] if levels else _NO_BID
+        return sum(
+            (
+                size
+                for price, size in levels
+                if within is None or abs(price - best) <= within
+            ),
+            start=Decimal(0),
+        )
+
+
+class OrderBook(Levels):
+    """All levels of one asset, and `why_untrusted` when they may be wrong.
+
+    `timestamp_ms` is the venue's time of the newest event applied, `hash` the venue's
+    digest of the book after it, `verified_ms` the last moment the book was known to
+    be complete: its newest snapshot, or the newest change whose hash came out right.
+    """
+
+    def __init__(self, asset_id: str) -> None:
+        super().__init__()
+        self.asset_id = asset_id
+        self.condition_id = ""
+        self.timestamp_ms = 0
+        self.verified_ms = 0
+        self.update_count = 0
+        self.hash: str | None = None
+        self.tick_size: Decimal | None = None
+        self.last_trade_price: Decimal | None = None
+        self.version: str | None = None
+        self.hash_fields: HashFields | None = None
+        self.why_untrusted: str | None = NO_BOOK_YET
+
+    @property
+    def has_book(self) -> bool:
+        """Whether a snapshot has come since the start or the last `invalidate`."""
+        return self.why_untrusted is not NO_BOOK_YET
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether nothing speaks against these levels."""
+        return self.why_untrusted is None
+
+    def replace(
+        self,
+        bids: Mapping[Decimal, Decimal],
+        asks: Mapping[Decimal, Decimal],
+        *,
+        timestamp_ms: int,
+        condition_id: str = "",
+        book_hash: str | None = None,
+        tick_size: Decimal | None = None,
+        last_trade_price: Decimal | None = None,
+        version: str | None = None,
+    ) -> None:
+        """Take a snapshot: price to size. Nothing of the old levels stays."""
+        self._bids = BookSide(bids, timestamp_ms)
+        self._asks = BookSide(asks, timestamp_ms)
+        self.timestamp_ms = self.verified_ms = timestamp_ms
+        self.hash = book_hash
+        # Only the first book after a subscription carries the next four.
+        self.condition_id = condition_id or self.condition_id
+        self.tick_size = tick_size or self.tick_size
+        self.last_trade_price = last_trade_price or self.last_trade_price
+        self.version = version or self.version
+        self.update_count += 1
+        self.why_untrusted = None
+        self._distrust_if_crossed()
+
+    def set_level(
+        self, side: Side, price: Decimal, size: Decimal | None, timestamp_ms: int
+    ) -> None:
+        """Set one level to its new total. Ignored before the first snapshot."""
+        if self.why_untrusted is NO_BOOK_YET:
+            return
+        if size is None:
+            self.distrust("a change came without a size")
+        elif side == "BUY":
+            self._bids.set(price, size, timestamp_ms)
+        else:
+            self._asks.set(price, size, timestamp_ms)
+
+    def confirm(
+        self,
+        best_bid: Decimal | None,
+        best_ask: Decimal | None,
+        *,
+        timestamp_ms: int,
+        book_hash: str | None = None,
+    ) -> None:
+        """Close a change: note its time and hash, compare tops with the venue's.
+
+        `best_bid` 0 and `best_ask` 1 (or 0) are the wire's words for an empty side;
+        None means the venue did not say.
+        """
+        self.update_count += 1
+        if self.why_untrusted is NO_BOOK_YET:
+            return
+        if timestamp_ms < self.timestamp_ms <= timestamp_ms + LATE_BY_MS:
+            return  # its top and its hash are those of an older book
+        self.timestamp_ms = timestamp_ms
+        self.hash = book_hash
+        bids, asks = self._bids.prices, self._asks.prices
+        own_bid = bids[-1] if bids else _NO_BID
+        own_ask = asks[0] if asks else _NO_ASK
+        if (best_bid is not None and best_bid != own_bid) or (
+            best_ask is not None and best_ask != own_ask and (asks or best_ask)
+        ):
+            self.distrust(
+                f"diverged: own top {own_bid}/{own_ask}, venue {best_bid}/{best_ask}"
+            )
+        self._distrust_if_crossed()
+
+    def note_trade(self, price: Decimal) -> None:
+        """Remember the price of the newest trade; the book's hash covers it."""
+        self.update_count += 1
+        self.last_trade_price = price
+
+    def change_tick_size(self, tick_size: Decimal) -> None:
+        """Take a new tick size. Levels on the old grid may stay: distrust them."""
+        self.update_count += 1
+        self.tick_size = tick_size
+        if self.hash_fields is not None:
+            self.hash_fields = replace(self.hash_fields, tick_size=_plain(tick_size))
+        self.distrust(f"tick size became {tick_size}: levels may be on the old grid")
+
+    def distrust(self, why: str) -> None:
+        """Mark the levels as possibly wrong; the first reason stays."""
+        if self.why_untrusted is None:
+            self.why_untrusted = why
+
+    def invalidate(self) -> None:
+        """Forget the levels: the connection they came over is gone."""
+        self._bids, self._asks = BookSide({}), BookSide({})
+        self.why_untrusted = NO_BOOK_YET
+
+    def _distrust_if_crossed(self) -> None:
+        bids, asks = self._bids.prices, self._asks.prices
+        if bids and asks and bids[-1] >= asks[0]:
+            self.distrust(f"crossed: bid {bids[-1]} meets ask {asks[0]}")
+
+    def verify_hash(self) -> bool | None:
+        """Compare the book's own hash with the venue's; None if it cannot be known.
+
+        A right hash moves `verified_ms` up. A wrong one proves nothing at once: a
+        trade enters the hash before it is announced.
+        """
+        if self.hash is None or self.hash_fields is None or not self.has_book:
+            return None
+        is_right = any(
+            compute_hash(self, self.hash_fields, spelling) == self.hash
+            for spelling in self._spellings_of_last_trade()
+        )
+        if is_right:
+            self.verified_ms = self.timestamp_ms
+        return is_right
+
+    def _spellings_of_last_trade(self) -> list[str]:
+        """Return how the venue may have spelt the price that the hash covers.
+
+        Books were seen to pad it to the tick size (`0.140`), trades not to (`0.14`).
+        """
+        price = self.last_trade_price
+        if price is None:
+            return [""]
+        spellings = [_plain(price)]
+        if self.tick_size is not None:
+            exponent = min(
+                self.tick_size.as_tuple().exponent, price.as_tuple().exponent
+            )
+            spellings.append(_plain(price.quantize(Decimal((0, (1,), int(exponent))))))
+        return list(dict.fromkeys(spellings))
+
+
+def compute_hash(book: OrderBook, fields: HashFields, last_trade_price: str) -> str:
+    """Return the venue's digest of a book: SHA-1 of a fixed JSON text.
+
+    Key order, compact form and worst-first levels as the venue writes them.
+    """
+    content: dict[str, object] = {
+        "market": book.condition_id,
+        "asset_id": book.asset_id,
+        "timestamp": str(book.timestamp_ms),
+        "hash": "",
+        "bids": [_as_wire(level) for level in reversed(book.bids)],
+        "asks": [_as_wire(level) for level in reversed(book.asks)],
+        "min_order_size": fields.min_order_size,
+        "tick_size": fields.tick_size,
+        "neg_risk": fields.neg_risk,
+        "last_trade_price": last_trade_price,
+    }
+    if book.version is not None:
+        content["version"] = book.version
+    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _as_wire(level: PriceAndSize) -> dict[str, str]:
+    price, size = level
+    return {"price": _plain(price), "size": _plain(size)}
+
+
+def _plain(number: Decimal | None) -> str:
+    """Write a number as the wire does: never with an exponent, `""` for none."""
+    return "" if number is None else f"{number:f}"
