@@ -1,19 +1,18 @@
-"""Apply market events to books, and keep account of what may be missing.
+"""Apply market events to books.
 
 Every way a book can become wrong opens a gap for its asset, the next snapshot closes
-it. Gaps are in the venue's milliseconds, and rather too long than too short.
+it.
 
-Pure: no I/O; the wall clock is passed in.
+Pure: no I/O and no clock.
 
-Copy with: event_buffer.py, market_events.py, order_book.py.
+Copy with: gap_ledger.py, market_events.py, order_book.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 
-from event_buffer import Gap
+from gap_ledger import GapLedger
 from market_events import (
     BestBidAsk,
     Book,
@@ -26,24 +25,12 @@ from market_events import (
 from order_book import OrderBook
 
 
-# Trades were seen announced up to 0.6 s out of order with their book.
-GAP_SLACK_MS = 1_000
-
-
 class BookKeeper:
-    """A book for every followed asset.
+    """A book for every followed asset."""
 
-    `wall_clock_ms` gives this machine's time; the venue's is estimated from it and
-    from the newest event, so that a wrong local clock cannot hide a gap.
-    """
-
-    def __init__(self, wall_clock_ms: Callable[[], int]) -> None:
+    def __init__(self, gaps: GapLedger) -> None:
         self.books: dict[str, OrderBook] = {}
-        self._wall_clock_ms = wall_clock_ms
-        self._ahead_ms: int | None = None
-        self._known_good_ms: dict[str, int] = {}
-        self._gaps: dict[str, Gap] = {}
-        self._news: list[Gap] = []
+        self._gaps = gaps
 
     def follow(self, asset_ids: Iterable[str]) -> None:
         """Start a book for each of these."""
@@ -51,11 +38,10 @@ class BookKeeper:
             self.books.setdefault(asset_id, OrderBook(asset_id))
 
     def unfollow(self, asset_ids: Iterable[str]) -> None:
-        """Forget these and their gaps."""
+        """Forget these."""
         for asset_id in asset_ids:
             self.books.pop(asset_id, None)
-            self._gaps.pop(asset_id, None)
-            self._known_good_ms.pop(asset_id, None)
+        self._gaps.forget(asset_ids)
 
     def apply(self, event: MarketEvent, books: Mapping[str, OrderBook]) -> bool:
         """Bring `books` up to date; return whether the event concerns any of them.
@@ -120,9 +106,7 @@ class BookKeeper:
             last_trade_price=event.last_trade_price,
             version=event.version,
         )
-        if (gap := self._gaps.pop(event.asset_id, None)) is not None:
-            to_ms = max(self.venue_now_ms(), event.timestamp_ms) + GAP_SLACK_MS
-            self._news.append(replace(gap, to_ms=to_ms))
+        self._gaps.end(event.asset_id, event.timestamp_ms)
         if book.why_untrusted is not None:
             self._doubt(book)
 
@@ -143,7 +127,7 @@ class BookKeeper:
     def _doubt(self, book: OrderBook) -> None:
         """Open a gap from the last moment the book was known to be complete."""
         if book.why_untrusted is not None and book.has_book:
-            self._open_gap(book, book.verified_ms, book.why_untrusted)
+            self._gaps.begin(book.asset_id, book.verified_ms, book.why_untrusted)
 
     def doubt(self, asset_id: str, why: str) -> None:
         """Distrust a book for a reason found outside the stream."""
@@ -158,42 +142,5 @@ class BookKeeper:
             if book is None:
                 continue
             if book.has_book:
-                self._open_gap(book, book.timestamp_ms, reason)
+                self._gaps.begin(asset_id, book.timestamp_ms, reason)
             book.invalidate()
-
-    def _open_gap(self, book: OrderBook, from_ms: int, reason: str) -> None:
-        if book.asset_id in self._gaps:
-            return
-        from_ms = max(from_ms, self._known_good_ms.get(book.asset_id, 0)) - GAP_SLACK_MS
-        gap = Gap((book.asset_id,), from_ms, None, reason)
-        self._gaps[book.asset_id] = gap
-        self._news.append(gap)
-
-    @property
-    def has_news(self) -> bool:
-        """Whether gaps opened or closed since `take_news`."""
-        return bool(self._news)
-
-    def take_news(self) -> list[Gap]:
-        """Return gaps opened and closed since the last call; equal ones as one."""
-        if not self._news:
-            return []
-        news, self._news = self._news, []
-        merged: dict[tuple[int, int | None, str], list[str]] = {}
-        for gap in news:
-            key = (gap.from_ms, gap.to_ms, gap.reason)
-            merged.setdefault(key, []).extend(gap.asset_ids)
-        return [Gap(tuple(asset_ids), *key) for key, asset_ids in merged.items()]
-
-    def confirm_complete(self, asset_id: str) -> None:
-        """Note that a second source showed this book to be complete right now."""
-        self._known_good_ms[asset_id] = self.venue_now_ms()
-
-    def observe_clock(self, timestamp_ms: int) -> None:
-        """Learn from an event's time how far the venue's clock is ahead of ours."""
-        ahead_ms = timestamp_ms - self._wall_clock_ms()
-        self._ahead_ms = max(ahead_ms, self._ahead_ms or ahead_ms)
-
-    def venue_now_ms(self) -> int:
-        """Return the venue's time, as well as it can be known here."""
-        return self._wall_clock_ms() + (self._ahead_ms or 0)

@@ -4,7 +4,7 @@ Twice a second it looks at all assets and sockets, asks the witness about the si
 ones, and resubscribes, moves or reconnects what is stuck. Whatever may have been
 missed meanwhile comes to the consumer as a `Gap`.
 
-Copy with: asset_watch.py, book_keeper.py, book_witness.py, event_buffer.py, market_events.py, robust_websocket.py, socket_pool.py.
+Copy with: asset_watch.py, book_keeper.py, book_witness.py, event_buffer.py, gap_ledger.py, market_events.py, robust_websocket.py, shard.py, socket_pool.py.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
 
-from book_keeper import BookKeeper
-
 from asset_watch import FIRST_BOOK_TIMEOUT_S, AssetWatch, Findings
+from book_keeper import BookKeeper
 from book_witness import MAX_IDS_PER_REQUEST, BookWitness, WitnessError
 from event_buffer import AssetsEnded, ConnectionChange, EventBuffer, FeedEvent
+from gap_ledger import GapLedger
 from market_events import MalformedEvent, UnknownEvent, parse_market_frame
 from robust_websocket import ConnectionGap
-from socket_pool import Shard, SocketPool
+from shard import Shard
+from socket_pool import SocketPool
 
 
 INSPECT_EVERY_S = 0.5
@@ -57,7 +58,8 @@ class FeedSupervisor:
         proxy: str | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        self.keeper = BookKeeper(wall_clock_ms)
+        self.gaps = GapLedger(wall_clock_ms)
+        self.keeper = BookKeeper(self.gaps)
         self.watch = AssetWatch()
         self.pool = SocketPool(
             url,
@@ -70,10 +72,10 @@ class FeedSupervisor:
         self.malformed_count = 0
         self.unknown_count = 0
         self._buffer = buffer
-        self._witness = witness
-        self._witness_failures = 0
-        self._to_ask: list[str] = []
-        self._has_questions = asyncio.Event()
+        self._recovery = _Recovery(self.watch, self.keeper, self.pool)
+        self._inquiry = (
+            None if witness is None else _Inquiry(witness, self.watch, self.gaps)
+        )
         self._stuck_rest_until_s = 0.0
         self._reunite_at_s = 0.0
 
@@ -84,7 +86,7 @@ class FeedSupervisor:
         books = [self.keeper.books[asset_id] for asset_id in wanted]
         self.watch.follow(books)
         await self.pool.add(books)
-        self._expect_books(wanted)
+        self._recovery.expect_books(wanted)
 
     async def unfollow(self, asset_ids: Iterable[str]) -> None:
         """Want these no more."""
@@ -97,14 +99,14 @@ class FeedSupervisor:
         """Inspect and inquire for ever; an error in either ends both."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._inspect_for_ever())
-            if self._witness is not None:
-                group.create_task(self._inquire_for_ever(self._witness))
+            if self._inquiry is not None:
+                group.create_task(self._inquiry.run())
 
     async def close(self) -> None:
         """Close all sockets and the witness."""
         await self.pool.close()
-        if self._witness is not None:
-            await self._witness.close()
+        if self._inquiry is not None:
+            await self._inquiry.close()
 
     def on_frame(self, shard: Shard, frame: bytes) -> None:
         """Apply one frame to the books, then hand its events on."""
@@ -117,8 +119,8 @@ class FeedSupervisor:
                     self.malformed_count += 1
                 elif isinstance(event, UnknownEvent):
                     self.unknown_count += 1
-        if keeper.has_news:
-            self._buffer.put(keeper.take_news())
+        if self.gaps.has_news:
+            self._buffer.put(self.gaps.take_news())
         self._buffer.put(events)
 
     @property
@@ -130,7 +132,7 @@ class FeedSupervisor:
         """Let the consumer catch up; silence meanwhile is nobody's fault."""
         self.watch.suspend(shard.books)
         await self._buffer.wait_for_room()
-        self._expect_books(shard.books)
+        self._recovery.expect_books(shard.books)
 
     async def on_lost(self, shard: Shard, gap: ConnectionGap) -> None:
         """Doubt everything the socket carried, or end it if all has settled."""
@@ -171,102 +173,134 @@ class FeedSupervisor:
         for asset_id in findings.wrong_hash:
             self.keeper.doubt(asset_id, "diverged: its hash is not the venue's")
         dropped = self._drop_bad_sockets(findings, now_s)
-        await self._recover(findings, dropped)
+        await self._recovery.recover(findings, dropped)
         if now_s >= self._reunite_at_s:
             self._reunite_at_s = now_s + REUNITE_EVERY_S
-            await self._move(self.pool.split_pairs(), "joins its market's other asset")
-        self._to_ask = findings.ask
-        if findings.ask:
-            self._has_questions.set()
-        self._buffer.put(self.keeper.take_news())
+            await self._recovery.move(
+                self.pool.homes.split_pairs(), "joins its market's other asset"
+            )
+        if self._inquiry is not None:
+            self._inquiry.ask(findings.ask)
+        self._buffer.put(self.gaps.take_news())
 
     def _drop_bad_sockets(self, findings: Findings, now_s: float) -> set[Shard]:
         """Give up sockets that are stuck as a whole; return them."""
         frozen = set(findings.frozen)
         dropped = set()
         for shard in self.pool.shards:
-            self.keeper.observe_clock(shard.newest_event_ms(now_s))
-            if shard.is_open and (why := self._why_bad(shard, frozen, now_s)):
+            self.gaps.observe_clock(shard.newest_event_ms(now_s))
+            why = self._why_bad(shard, frozen & shard.books.keys(), now_s)
+            if why is not None and shard.is_open:
                 shard.socket.drop(why)
                 dropped.add(shard)
         return dropped
 
     def _why_bad(self, shard: Shard, frozen: set[str], now_s: float) -> str | None:
+        """Say why a socket should be given up; None if it is well."""
         silence_s = shard.socket.silence_s or 0.0
         is_unlike_it = shard.is_silent_against_habit()
-        here = frozen & shard.books.keys()
-        if here and (silence_s >= SILENT_SOCKET_S or 2 * len(here) > len(shard.books)):
-            return f"frozen: REST has newer books, the stream sent none for {silence_s:.0f} s"
-        if is_unlike_it and (self._witness is None or self._witness_failures):
+        if frozen and (
+            silence_s >= SILENT_SOCKET_S or 2 * len(frozen) > len(shard.books)
+        ):
+            return f"frozen: REST has newer books, silent for {silence_s:.0f} s"
+        if is_unlike_it and (self._inquiry is None or self._inquiry.is_failing):
             return f"silent for {silence_s:.0f} s, which is not its habit"
-        is_late = now_s - shard.opened_at >= FIRST_BOOK_TIMEOUT_S
-        if is_late and not shard.has_data and not self._all_unknown(shard):
+        if shard.is_late(now_s) and not all(map(self.watch.is_unknown, shard.books)):
             return f"no book within {FIRST_BOOK_TIMEOUT_S:.0f} s"
         if shard.has_stuck_times(now_s) and now_s >= self._stuck_rest_until_s:
             self._stuck_rest_until_s = now_s + STUCK_REST_S
             return "event times stand still"
         return None
 
-    def _all_unknown(self, shard: Shard) -> bool:
-        return all(self.watch.is_unknown(asset_id) for asset_id in shard.books)
-
-    async def _recover(self, findings: Findings, dropped: set[Shard]) -> None:
-        """Resubscribe and move what is stuck on sockets that are otherwise well."""
-
-        def here(asset_ids: Sequence[str]) -> list[str]:
-            return [a for a in asset_ids if self.pool.home_of(a) not in dropped]
-
-        await self._move(here(findings.move), "no book that can be trusted")
-        await self._move(here(findings.frozen), "frozen: REST has newer events")
-        again = self.pool.with_mates(here(findings.resubscribe))
-        self.keeper.lose(again, "asked for a new book")
-        for shard in list(self.pool.shards):
-            if asset_ids := [each for each in again if each in shard.books]:
-                logger.info("asking again for %d books", len(asset_ids))
-                await shard.resubscribe(asset_ids)
-        self._expect_books(again)
-
-    async def _move(self, asset_ids: Sequence[str], reason: str) -> None:
-        together = self.pool.with_mates(asset_ids)
-        for start in range(0, len(together), MOVE_AT_ONCE):
-            part = together[start : start + MOVE_AT_ONCE]
-            logger.info("moving %d assets to a fresh socket: %s", len(part), reason)
-            self.keeper.lose(part, reason)
-            self.watch.suspend(part)
-            await self.pool.move(part)
-            self._expect_books(part)
-
-    def _expect_books(self, asset_ids: Iterable[str]) -> None:
-        """Start the deadlines of assets whose socket is up already."""
-        homes = {asset_id: self.pool.home_of(asset_id) for asset_id in asset_ids}
-        up = [asset_id for asset_id, home in homes.items() if home and home.is_open]
-        self.watch.expect_books(up, asyncio.get_running_loop().time())
-
-    async def _inquire_for_ever(self, witness: BookWitness) -> None:
-        """Put the open questions to the witness, one polite request at a time."""
-        while True:
-            await self._has_questions.wait()
-            self._has_questions.clear()
-            batch = self.watch.most_active_first(
-                each for each in self._to_ask if each in self.keeper.books
-            )
-            try:
-                await self._inquire(witness, batch[:MAX_IDS_PER_REQUEST])
-                self._witness_failures = 0
-                pause_s = WITNESS_SPACING_S
-            except WitnessError as error:
-                self._witness_failures += 1
-                pause_s = min(WITNESS_REST_CAP_S, 2.0 ** min(self._witness_failures, 6))
-                logger.warning("no witness for %.0f s: %s", pause_s, error)
-            await asyncio.sleep(pause_s)
-
-    async def _inquire(self, witness: BookWitness, asset_ids: Sequence[str]) -> None:
-        testimonies = await witness.look(asset_ids)
-        now_s = asyncio.get_running_loop().time()
-        for asset_id in self.watch.testify(asset_ids, testimonies, now_s):
-            self.keeper.confirm_complete(asset_id)
-
     def _tell_connection(self, *, is_up: bool, reason: str) -> None:
         open_count = sum(shard.is_open for shard in self.pool.shards)
         change = ConnectionChange(is_up, open_count, reason)
-        self._buffer.put([change, *self.keeper.take_news()])
+        self._buffer.put([change, *self.gaps.take_news()])
+
+
+class _Recovery:
+    """Ways to bring stuck assets back; each leaves a gap until the new book."""
+
+    def __init__(self, watch: AssetWatch, keeper: BookKeeper, pool: SocketPool) -> None:
+        self._watch = watch
+        self._keeper = keeper
+        self._pool = pool
+
+    async def recover(self, findings: Findings, dropped: set[Shard]) -> None:
+        """Resubscribe and move what is stuck on sockets that are otherwise well."""
+
+        def here(asset_ids: Sequence[str]) -> list[str]:
+            homes = {asset_id: self._pool.homes.of(asset_id) for asset_id in asset_ids}
+            return [asset_id for asset_id, home in homes.items() if home not in dropped]
+
+        await self.move(here(findings.move), "no book that can be trusted")
+        await self.move(here(findings.frozen), "frozen: REST has newer events")
+        again = self._pool.homes.with_mates(here(findings.resubscribe))
+        self._keeper.lose(again, "asked for a new book")
+        for shard in list(self._pool.shards):
+            if asset_ids := [each for each in again if each in shard.books]:
+                logger.info("asking again for %d books", len(asset_ids))
+                await shard.resubscribe(asset_ids)
+        self.expect_books(again)
+
+    async def move(self, asset_ids: Sequence[str], reason: str) -> None:
+        """Carry these and their mates on a fresh socket, with new books."""
+        together = self._pool.homes.with_mates(asset_ids)
+        for start in range(0, len(together), MOVE_AT_ONCE):
+            part = together[start : start + MOVE_AT_ONCE]
+            logger.info("moving %d assets to a fresh socket: %s", len(part), reason)
+            self._keeper.lose(part, reason)
+            self._watch.suspend(part)
+            await self._pool.move(part)
+            self.expect_books(part)
+
+    def expect_books(self, asset_ids: Iterable[str]) -> None:
+        """Start the deadlines of assets whose socket is up already."""
+        homes = {asset_id: self._pool.homes.of(asset_id) for asset_id in asset_ids}
+        up = [asset_id for asset_id, home in homes.items() if home and home.is_open]
+        self._watch.expect_books(up, asyncio.get_running_loop().time())
+
+
+class _Inquiry:
+    """Open questions to the witness, one polite request at a time."""
+
+    def __init__(
+        self, witness: BookWitness, watch: AssetWatch, gaps: GapLedger
+    ) -> None:
+        self.is_failing = False
+        self._witness = witness
+        self._watch = watch
+        self._gaps = gaps
+        self._questions: list[str] = []
+        self._has_questions = asyncio.Event()
+
+    def ask(self, asset_ids: Sequence[str]) -> None:
+        """Replace the open questions by these, the most active assets first."""
+        self._questions = self._watch.most_active_first(asset_ids)
+        if asset_ids:
+            self._has_questions.set()
+
+    async def run(self) -> None:
+        """Ask and testify for ever; rest ever longer while there is no answer."""
+        failures = 0
+        while True:
+            await self._has_questions.wait()
+            self._has_questions.clear()
+            batch, self._questions = self._questions[:MAX_IDS_PER_REQUEST], []
+            try:
+                testimonies = await self._witness.look(batch)
+            except WitnessError as error:
+                failures += 1
+                pause_s = min(WITNESS_REST_CAP_S, 2.0 ** min(failures, 6))
+                logger.warning("no witness for %.0f s: %s", pause_s, error)
+            else:
+                failures, pause_s = 0, WITNESS_SPACING_S
+                now_s = asyncio.get_running_loop().time()
+                for asset_id in self._watch.testify(batch, testimonies, now_s):
+                    self._gaps.confirm_complete(asset_id)
+            self.is_failing = failures > 0
+            await asyncio.sleep(pause_s)
+
+    async def close(self) -> None:
+        """Close the witness's connections."""
+        await self._witness.close()

@@ -25,8 +25,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Self, TypeAlias
 
-from feed_supervisor import FeedSupervisor
-
 from book_witness import CLOB_URL, BookWitness
 from event_buffer import (
     MAX_WAITING_EVENTS,
@@ -35,6 +33,7 @@ from event_buffer import (
     FeedEvent,
     Gap,
 )
+from feed_supervisor import FeedSupervisor
 from market_events import (
     MARKET_URL,
     Book,

@@ -4,7 +4,7 @@ The two assets of a market belong on the same socket, because the venue fans out
 market: they are kept together as soon as it is known that they are a pair. Sockets
 are opened one after the other, since many at once are answered with HTTP 429.
 
-Copy with: connection_metrics.py, order_book.py, robust_websocket.py, subscription_manager.py.
+Copy with: connection_metrics.py, order_book.py, robust_websocket.py, shard.py, subscription_manager.py.
 """
 
 from __future__ import annotations
@@ -17,19 +17,14 @@ from typing import Protocol
 
 from connection_metrics import ConnectionMetrics
 from order_book import OrderBook
-from robust_websocket import ConnectionGap, ConnectionState, RobustWebSocket
+from robust_websocket import ConnectionGap, RobustWebSocket
+from shard import Shard
 from subscription_manager import MAX_ASSETS_PER_CONNECTION, SubscriptionManager
 
 
 OPEN_SPACING_S = 0.1
 # A socket this young is still fresh enough for assets that have to move.
 FRESH_FOR_S = 30.0
-# Without a witness, silence of a socket is measured against its own habit.
-MIN_BLIND_SILENCE_S = 12.0
-UNKNOWN_HABIT_SILENCE_S = 300.0
-HABIT_AFTER_PAUSES = 10
-STUCK_AFTER_S = 15.0
-STUCK_AFTER_UPDATES = 10
 # Moving assets may use this many sockets more than they need.
 SPARE_SOCKETS = 4
 
@@ -54,102 +49,65 @@ class PoolOwner(Protocol):
         """Learn that a socket will not come back."""
 
 
-class Shard:
-    """One socket, what it is subscribed to, and the books that only it may move."""
+class AssetHomes:
+    """Which socket carries which asset."""
 
-    def __init__(
-        self,
-        socket: RobustWebSocket,
-        subscriptions: SubscriptionManager,
-        metrics: ConnectionMetrics,
-        now_s: float,
-    ) -> None:
-        self.socket = socket
-        self.subscriptions = subscriptions
-        self.metrics = metrics
-        self.books: dict[str, OrderBook] = {}
-        self.created_at = now_s
-        self.opened_at = now_s
-        self.reader: asyncio.Task[None] | None = None
-        self._connects_seen = 0
-        self._sending = asyncio.Lock()
-        self._pauses = 0
-        self._longest_pause_s = 0.0
-        self._last_silence_s = 0.0
-        self._updates_seen = 0
-        self._newest_ms = 0
-        self._newest_at = now_s
-        self._stale_updates = 0
+    def __init__(self) -> None:
+        self._homes: dict[str, Shard] = {}
 
-    @property
-    def is_open(self) -> bool:
-        """Whether a socket is up, with or without data."""
-        state = self.socket.state
-        return state in (ConnectionState.CONNECTED, ConnectionState.SUBSCRIBED)
+    def __len__(self) -> int:
+        return len(self._homes)
 
-    @property
-    def has_data(self) -> bool:
-        """Whether the socket in use has delivered anything."""
-        return self.socket.state is ConnectionState.SUBSCRIBED
+    def of(self, asset_id: str) -> Shard | None:
+        """Return the socket that carries this asset."""
+        return self._homes.get(asset_id)
 
-    def is_newly_open(self, now_s: float) -> bool:
-        """Return True once for every socket that opened."""
-        if not self.is_open or self._connects_seen == self.metrics.connect_count:
-            return False
-        self._connects_seen = self.metrics.connect_count
-        self.opened_at = now_s
-        return True
+    def place(self, book: OrderBook, shard: Shard) -> None:
+        """Let `shard` carry this asset, which has no home."""
+        shard.subscriptions.add_market_subscription(book.asset_id)
+        shard.books[book.asset_id] = book
+        self._homes[book.asset_id] = shard
 
-    async def sync(self) -> None:
-        """Send what the living socket lacks; a socket yet to open gets all anyway."""
-        async with self._sending:
-            if self.is_open:
-                for frame in self.subscriptions.frames_for_changes():
-                    await self.socket.send(frame)
+    def take_out(self, asset_id: str) -> tuple[OrderBook, Shard] | None:
+        """Leave this asset without a home; None if it had none."""
+        shard = self._homes.pop(asset_id, None)
+        if shard is None:
+            return None
+        shard.subscriptions.remove_market_subscription(asset_id)
+        return shard.books.pop(asset_id), shard
 
-    async def resubscribe(self, asset_ids: Sequence[str]) -> None:
-        """Unsubscribe these and subscribe them again, which brings new books."""
-        async with self._sending:
-            if self.is_open:
-                for frame in self.subscriptions.forget_sent(asset_ids):
-                    await self.socket.send(frame)
-        await self.sync()
+    def beside_mate(self, book: OrderBook) -> Shard | None:
+        """Return the socket with room that carries the market's other asset."""
+        if not book.condition_id:
+            return None
+        for asset_id, shard in self._homes.items():
+            is_mate = self._market_of(asset_id) == book.condition_id
+            if is_mate and shard.subscriptions.room > 0:
+                return shard
+        return None
 
-    def is_silent_against_habit(self) -> bool:
-        """Judge the socket's silence without a witness, by its own longest pauses.
+    def with_mates(self, asset_ids: Iterable[str]) -> list[str]:
+        """Return these and the other assets of their markets, wherever those live."""
+        together = dict.fromkeys(each for each in asset_ids if each in self._homes)
+        if markets := {self._market_of(asset_id) for asset_id in together} - {""}:
+            for asset_id in self._homes:
+                if self._market_of(asset_id) in markets:
+                    together[asset_id] = None
+        return list(together)
 
-        To be asked regularly: it learns between the calls.
-        """
-        silence_s = self.socket.silence_s or 0.0
-        if silence_s < self._last_silence_s:
-            self._pauses += 1
-            # Old pauses fade, so that one quiet hour does not blunt it for good.
-            self._longest_pause_s = max(
-                0.99 * self._longest_pause_s, self._last_silence_s
-            )
-        self._last_silence_s = silence_s
-        if self._pauses < HABIT_AFTER_PAUSES:
-            return silence_s >= UNKNOWN_HABIT_SILENCE_S
-        return silence_s >= max(MIN_BLIND_SILENCE_S, 6 * self._longest_pause_s)
+    def split_pairs(self) -> list[str]:
+        """Return the assets of markets that turn out to live on two sockets."""
+        first_home: dict[str, Shard] = {}
+        split = [
+            asset_id
+            for asset_id, shard in self._homes.items()
+            if (market := self._market_of(asset_id))
+            and first_home.setdefault(market, shard) is not shard
+        ]
+        return self.with_mates(split)
 
-    def newest_event_ms(self, now_s: float) -> int:
-        """Return the newest event time of all books, and note whether it moves on."""
-        updates = sum(book.update_count for book in self.books.values())
-        newest_ms = max((book.timestamp_ms for book in self.books.values()), default=0)
-        if newest_ms > self._newest_ms:
-            self._newest_ms, self._newest_at = newest_ms, now_s
-            self._stale_updates = 0
-        elif updates > self._updates_seen:
-            self._stale_updates += 1
-        self._updates_seen = updates
-        return newest_ms
-
-    def has_stuck_times(self, now_s: float) -> bool:
-        """Whether changes keep coming while their times stand still."""
-        return (
-            self._stale_updates >= STUCK_AFTER_UPDATES
-            and now_s - self._newest_at >= STUCK_AFTER_S
-        )
+    def _market_of(self, asset_id: str) -> str:
+        return self._homes[asset_id].books[asset_id].condition_id
 
 
 class SocketPool:
@@ -175,69 +133,36 @@ class SocketPool:
         self._wants_custom_features = wants_custom_features
         self._proxy = proxy
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
-        self._homes: dict[str, Shard] = {}
+        self.homes = AssetHomes()
         self._next_open_at = 0.0
-
-    def home_of(self, asset_id: str) -> Shard | None:
-        """Return the socket that carries this asset."""
-        return self._homes.get(asset_id)
 
     async def add(self, books: Iterable[OrderBook]) -> None:
         """Carry these assets, each beside its market's other asset if that is known."""
-        changed = {}
+        changed = set()
         for book in books:
-            if book.asset_id not in self._homes:
-                shard = self._home_beside_mate(book) or self._home_with_room()
-                self._place(book, shard)
-                changed[id(shard)] = shard
-        for shard in changed.values():
+            if self.homes.of(book.asset_id) is None:
+                shard = self.homes.beside_mate(book) or self._shard_with_room()
+                self.homes.place(book, shard)
+                changed.add(shard)
+        for shard in changed:
             await shard.sync()
 
-    async def remove(self, asset_ids: Iterable[str]) -> None:
-        """Stop carrying these assets."""
-        changed = {}
-        for asset_id in asset_ids:
-            shard = self._homes.pop(asset_id, None)
-            if shard is not None:
-                del shard.books[asset_id]
-                shard.subscriptions.remove_market_subscription(asset_id)
-                changed[id(shard)] = shard
-        for shard in changed.values():
+    async def remove(self, asset_ids: Iterable[str]) -> list[OrderBook]:
+        """Stop carrying these assets; return their books."""
+        taken = [out for each in asset_ids if (out := self.homes.take_out(each))]
+        for shard in {shard for _, shard in taken}:
             await (shard.sync() if shard.books else self.close_shard(shard))
+        return [book for book, _ in taken]
 
     async def move(self, asset_ids: Sequence[str]) -> None:
         """Carry these, at most one socket full, on a fresh socket."""
-        old = {self._homes[asset_id] for asset_id in asset_ids}
-        books = [self._homes[asset_id].books[asset_id] for asset_id in asset_ids]
-        fresh = self._fresh_shard(old, len(books))
+        old = {self.homes.of(asset_id) for asset_id in asset_ids}
         # First off the old socket: an asset is never on two.
-        await self.remove(asset_ids)
+        books = await self.remove(asset_ids)
+        fresh = self._fresh_shard(old, len(books))
         for book in books:
-            self._place(book, fresh)
+            self.homes.place(book, fresh)
         await fresh.sync()
-
-    def with_mates(self, asset_ids: Iterable[str]) -> list[str]:
-        """Return these and the other assets of their markets, wherever those live."""
-        together = dict.fromkeys(each for each in asset_ids if each in self._homes)
-        markets = {self._market_of(asset_id) for asset_id in together} - {""}
-        for asset_id in self._homes:
-            if self._market_of(asset_id) in markets:
-                together[asset_id] = None
-        return list(together)
-
-    def split_pairs(self) -> list[str]:
-        """Return the assets of markets that turn out to live on two sockets."""
-        first_home: dict[str, Shard] = {}
-        split = [
-            asset_id
-            for asset_id, shard in self._homes.items()
-            if (market := self._market_of(asset_id))
-            and first_home.setdefault(market, shard) is not shard
-        ]
-        return self.with_mates(split) if split else []
-
-    def _market_of(self, asset_id: str) -> str:
-        return self._homes[asset_id].books[asset_id].condition_id
 
     async def sync(self) -> None:
         """Send every living socket what it lacks."""
@@ -248,8 +173,8 @@ class SocketPool:
         """Close one socket; its assets, if any are left, have no home then."""
         if shard in self.shards:
             self.shards.remove(shard)
-        for asset_id in shard.books:
-            self._homes.pop(asset_id, None)
+        for asset_id in list(shard.books):
+            self.homes.take_out(asset_id)
         await shard.socket.stop()
         if shard.reader is not None and shard.reader is not asyncio.current_task():
             shard.reader.cancel()
@@ -260,25 +185,14 @@ class SocketPool:
         shards = list(self.shards)
         await asyncio.gather(*(self.close_shard(shard) for shard in shards))
 
-    def _home_with_room(self) -> Shard:
+    def _shard_with_room(self) -> Shard:
         for shard in self.shards:
             if shard.subscriptions.room > 0:
                 return shard
         return self._open_shard()
 
-    def _home_beside_mate(self, book: OrderBook) -> Shard | None:
-        if not book.condition_id:
-            return None
-        for shard in self.shards:
-            if shard.subscriptions.room > 0 and any(
-                other.condition_id == book.condition_id
-                for other in shard.books.values()
-            ):
-                return shard
-        return None
-
-    def _fresh_shard(self, avoid: set[Shard], room: int) -> Shard:
-        """Return a young socket with room, a new one, or the youngest if there are many."""
+    def _fresh_shard(self, avoid: set[Shard | None], room: int) -> Shard:
+        """Return a young socket, a new one, or the youngest if there are too many."""
         now_s = asyncio.get_running_loop().time()
         roomy = [
             shard
@@ -286,18 +200,13 @@ class SocketPool:
             if shard not in avoid and shard.subscriptions.room >= room
         ]
         youngest = max(roomy, key=lambda shard: shard.created_at, default=None)
-        needed = -(-len(self._homes) // self._max_assets)
+        needed = -(-(len(self.homes) + room) // self._max_assets)
         if youngest is not None and (
             now_s - youngest.created_at <= FRESH_FOR_S
             or len(self.shards) >= needed + SPARE_SOCKETS
         ):
             return youngest
         return self._open_shard()
-
-    def _place(self, book: OrderBook, shard: Shard) -> None:
-        shard.subscriptions.add_market_subscription(book.asset_id)
-        shard.books[book.asset_id] = book
-        self._homes[book.asset_id] = shard
 
     def _open_shard(self) -> Shard:
         subscriptions = SubscriptionManager(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from random import Random
 from typing import TYPE_CHECKING, ClassVar
 
 from .effect import Effect, Params
-from .market_factory import make_size
 from .outgoing import Outgoing
 
 
@@ -197,10 +197,14 @@ class BigBook(Effect):
             self.venue.exchange.change_tick_size(market.condition_id, "0.0001")
             yes = market.tokens[0]
             top = yes.asks.best or 1_000_000
-            huge = 10**21
-            bids = [(p, huge + make_size(market.rng)) for p in range(100, top, 100)]
-            asks = [(p, huge + make_size(market.rng)) for p in range(top, 10**6, 100)]
+            bids = [(p, _long_size(market.rng)) for p in range(100, top, 100)]
+            asks = [(p, _long_size(market.rng)) for p in range(top, 10**6, 100)]
             self.venue.exchange.matching.deepen(market, bids, asks)
+
+
+def _long_size(rng: Random) -> int:
+    """Return a size of 25 characters, too long for a double to hold."""
+    return 10**23 + rng.randrange(10**8) * 10 + rng.randint(1, 9)
 
 
 SILENCE_EFFECTS: Mapping[str, type[Effect]] = {

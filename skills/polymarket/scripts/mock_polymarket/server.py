@@ -154,7 +154,8 @@ class MockPolymarket:
         self._clock.start()
         try:
             self._urls = await self._serve()
-            self.flow.start()
+            if self.replay is None:
+                self.flow.start()
             for spec in self._specs:
                 self.faults.schedule(spec)
         except BaseException:
