@@ -163,9 +163,9 @@ class AssetWatch:
             if checked == HASH_CHECKS_PER_INSPECTION:
                 break
             is_right = watched.book.verify_hash()
-            watched.hashed_updates = watched.book.update_count
             if is_right is None:
                 continue
+            watched.hashed_updates = watched.book.update_count
             checked += 1
             if is_right:
                 self._right_hash_at_s, watched.wrong_hashes = now_s, 0

@@ -141,6 +141,9 @@ class FeedSupervisor:
             await self._end(shard)
         else:
             self.keeper.lose(shard.books, gap.reason)
+            assets = list(shard.books)
+            await self.pool.merge_away(shard)
+            self._recovery.expect_books(assets)
         self._tell_connection(is_up=False, reason=gap.reason)
 
     def on_failed(self, error: BaseException) -> None:

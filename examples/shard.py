@@ -21,6 +21,8 @@ UNKNOWN_HABIT_SILENCE_S = 300.0
 HABIT_AFTER_PAUSES = 10
 STUCK_AFTER_S = 15.0
 STUCK_AFTER_UPDATES = 10
+# A single old event after a pause is a duplicate, or a book after a reconnect.
+STUCK_PAUSE_S = 5.0
 
 
 class Shard:
@@ -47,8 +49,9 @@ class Shard:
         self._last_silence_s = 0.0
         self._updates_seen = 0
         self._newest_ms = 0
-        self._newest_at = now_s
         self._stale_updates = 0
+        self._stale_since = now_s
+        self._stale_at = now_s
 
     @property
     def is_open(self) -> bool:
@@ -114,9 +117,11 @@ class Shard:
         updates = sum(book.update_count for book in self.books.values())
         newest_ms = max((book.timestamp_ms for book in self.books.values()), default=0)
         if newest_ms > self._newest_ms:
-            self._newest_ms, self._newest_at = newest_ms, now_s
-            self._stale_updates = 0
+            self._newest_ms, self._stale_updates = newest_ms, 0
         elif updates > self._updates_seen:
+            if now_s - self._stale_at > STUCK_PAUSE_S:
+                self._stale_since, self._stale_updates = now_s, 0
+            self._stale_at = now_s
             self._stale_updates += 1
         self._updates_seen = updates
         return newest_ms
@@ -125,5 +130,5 @@ class Shard:
         """Whether changes keep coming while their times stand still."""
         return (
             self._stale_updates >= STUCK_AFTER_UPDATES
-            and now_s - self._newest_at >= STUCK_AFTER_S
+            and now_s - self._stale_since >= STUCK_AFTER_S
         )

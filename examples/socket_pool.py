@@ -164,6 +164,28 @@ class SocketPool:
             self.homes.place(book, fresh)
         await fresh.sync()
 
+    async def merge_away(self, shard: Shard) -> None:
+        """Let another socket carry what a lost spare one did: a gap is there anyway.
+
+        Not one that is as old as the spare: assets may have been moved off it because
+        it gave them nothing.
+        """
+        for other in self.shards:
+            if (
+                len(self.shards) > self._sockets_needed(0)
+                and other.opened_at > shard.created_at
+                and other.subscriptions.room >= len(shard.books)
+                and other is not shard
+            ):
+                books = await self.remove(list(shard.books))
+                for book in books:
+                    self.homes.place(book, other)
+                await other.sync()
+                return
+
+    def _sockets_needed(self, more_assets: int) -> int:
+        return -(-(len(self.homes) + more_assets) // self._max_assets)
+
     async def sync(self) -> None:
         """Send every living socket what it lacks."""
         for shard in list(self.shards):
@@ -200,10 +222,9 @@ class SocketPool:
             if shard not in avoid and shard.subscriptions.room >= room
         ]
         youngest = max(roomy, key=lambda shard: shard.created_at, default=None)
-        needed = -(-(len(self.homes) + room) // self._max_assets)
         if youngest is not None and (
             now_s - youngest.created_at <= FRESH_FOR_S
-            or len(self.shards) >= needed + SPARE_SOCKETS
+            or len(self.shards) >= self._sockets_needed(room) + SPARE_SOCKETS
         ):
             return youngest
         return self._open_shard()

@@ -79,7 +79,13 @@ async def test_a_duplicate_token_is_refused_but_its_flag_is_applied() -> None:
 
 @pytest.mark.parametrize(
     "frame",
-    ['{"operation":"subscribe"}', '{"operation":"pause","assets_ids":[]}', "{", "[]"],
+    [
+        '{"operation":"subscribe","assets_ids":[],"type":"market"}',
+        '{"operation":"subscribe"}',
+        '{"operation":"pause","assets_ids":[]}',
+        "{",
+        "[]",
+    ],
 )
 async def test_a_malformed_operation_is_answered_in_text(frame: str) -> None:
     async with MockPolymarket(events_per_s=0) as mock, subscribed(mock) as socket:

@@ -133,6 +133,16 @@ async def test_a_price_change_carries_both_tokens_mirrored() -> None:
     assert Decimal(first["best_bid"]) + Decimal(second["best_ask"]) == 1
 
 
+async def test_a_change_carries_the_time_at_which_it_happened() -> None:
+    async with MockPolymarket(events_per_s=0) as mock, subscribed(mock) as socket:
+        await opening(socket)
+        await asyncio.sleep(12.5)
+        mock.exchange.set_level(mock.asset_ids[0], "BUY", "0.01", 5)
+        mock.exchange.trade(mock.asset_ids[0], "BUY")
+        events = await events_for(socket, 1)
+        assert {e["timestamp"] for e in events} == {str(mock.now_ms() - 1_000)}
+
+
 async def test_size_is_the_new_total_and_zero_removes_the_level() -> None:
     async with MockPolymarket(events_per_s=0) as mock, subscribed(mock) as socket:
         yes = mock.asset_ids[0]

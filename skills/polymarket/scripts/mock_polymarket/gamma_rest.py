@@ -1,4 +1,4 @@
-"""Gamma REST: `GET /markets`, with its strings of JSON and its late cache."""
+"""Gamma REST: markets by filter, id and slug, as strings of JSON from a late cache."""
 
 from __future__ import annotations
 
@@ -27,30 +27,61 @@ class GammaRest:
 
     def routes(self) -> list[web.RouteDef]:
         """Return what is served."""
-        return [web.get("/markets", self.markets)]
+        return [
+            web.get("/markets", self.markets),
+            web.get("/markets/keyset", self.keyset),
+            web.get("/markets/slug/{slug}", self.one_market),
+            web.get("/markets/{id}", self.one_market),
+        ]
 
     async def markets(self, request: web.Request) -> web.Response:
-        """Answer by condition_ids, clob_token_ids, closed, limit and offset."""
+        """Answer by condition_ids, clob_token_ids, slug, closed, limit and offset."""
+        try:
+            offset = int(request.query.get("offset", 0))
+            page = self._page(request, offset)
+        except ValueError:
+            return _invalid("limit or offset")
+        return web.json_response([self._row(market) for market in page])
+
+    async def keyset(self, request: web.Request) -> web.Response:
+        """Answer the same filters page by page: `next_cursor` is there until the end."""
+        try:
+            offset = int(request.query.get("after_cursor", 0))
+            page = self._page(request, offset)
+        except ValueError:
+            return _invalid("limit or after_cursor")
+        body: dict[str, Any] = {"markets": [self._row(market) for market in page]}
+        if self._page(request, offset + len(page)):
+            body["next_cursor"] = str(offset + len(page))
+        return web.json_response(body)
+
+    async def one_market(self, request: web.Request) -> web.Response:
+        """Answer with the market of this id or slug, open or closed."""
+        name, value = next(iter(request.match_info.items()))
+        for market in self._venue.exchange.markets.values():
+            if value == (market.slug if name == "slug" else market.gamma_id):
+                return web.json_response(self._row(market))
+        error = {"type": "not found error", "error": f"{name} not found"}
+        return web.json_response(error, status=404)
+
+    def _page(self, request: web.Request, offset: int) -> list[Market]:
+        """Return what a query asks for; ValueError if a number in it is none."""
         query = request.query
         conditions = _many(query.getall("condition_ids", []))
         asset_ids = _many(query.getall("clob_token_ids", []))
         # Since April 2026 a closed market is found with closed=true only.
         wants_closed = query.get("closed", "false").lower() == "true"
-        try:
-            limit = min(int(query.get("limit", DEFAULT_LIMIT)), MAX_LIMIT)
-            offset = int(query.get("offset", 0))
-        except ValueError:
-            error = {"type": "validation error", "error": "invalid limit or offset"}
-            return web.json_response(error, status=422)
+        slugs = _many(query.getall("slug", []))
+        limit = min(int(query.get("limit", DEFAULT_LIMIT)), MAX_LIMIT)
         found = [
             market
             for market in self._venue.exchange.markets.values()
             if (not conditions or market.condition_id in conditions)
+            and (not slugs or market.slug in slugs)
             and (not asset_ids or not asset_ids.isdisjoint(market.asset_ids))
             and self._looks_closed(market) == wants_closed
         ]
-        page = found[max(offset, 0) :][: max(limit, 0)]
-        return web.json_response([self._row(market) for market in page])
+        return found[max(offset, 0) :][: max(limit, 0)]
 
     def _looks_closed(self, market: Market) -> bool:
         if market.closed_ms is None:
@@ -89,6 +120,11 @@ class GammaRest:
             if market.winner_index is not None:
                 row["umaResolutionStatus"] = "resolved"
         return row
+
+
+def _invalid(what: str) -> web.Response:
+    error = {"type": "validation error", "error": f"invalid {what}"}
+    return web.json_response(error, status=422)
 
 
 def _many(values: list[str]) -> set[str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aiohttp import WSMessage, WSMsgType, web
@@ -230,13 +232,14 @@ class MarketChannel:
             wanted = effect.books_for(session, wanted)
         session.muted_assets.difference_update(wanted)
         if wanted:
-            books = ",".join(map(self._opening_book, wanted))
+            books = ",".join(self._opening_books(wanted))
             session.send(Outgoing(OPENING, f"[{books}]\n"))
 
-    def _opening_book(self, asset_id: str) -> str:
-        market = self._venue.exchange.open_market_of(asset_id)
-        assert market is not None, "only open assets are asked for"  # noqa: S101
-        return wire.opening_book(market, market.token(asset_id))
+    def _opening_books(self, asset_ids: list[str]) -> Iterator[str]:
+        for asset_id in asset_ids:
+            market = self._venue.exchange.open_market_of(asset_id)
+            if market is not None:
+                yield wire.opening_book(market, market.token(asset_id))
 
     def _unsubscribe(self, session: Session, asset_ids: tuple[str, ...]) -> None:
         session.asset_ids.difference_update(asset_ids)
@@ -249,10 +252,8 @@ class MarketChannel:
     def _close_resolved(self, market: Market) -> None:
         for session in list(self._of_market.get(market.condition_id, ())):
             if all(self._is_over(asset_id) for asset_id in session.asset_ids):
-                session.later(
-                    RESOLVED_CLOSE_AFTER_S,
-                    lambda session=session: session.close(*ALL_RESOLVED),  # type: ignore[misc]
-                )
+                closing = partial(session.close, *ALL_RESOLVED)
+                session.later(RESOLVED_CLOSE_AFTER_S, closing)
 
     def _is_over(self, asset_id: str) -> bool:
         market = self._venue.exchange.market_of(asset_id)

@@ -130,28 +130,27 @@ class OrderFlow:
         if len(resting) < MIN_DEPTH:
             return False
         transaction = make_hex_id(rng)
-        best, kind = resting.best_prices(3), rng.random()
-        if kind < 0.8:
-            fills = [(best[0], _part(market, resting.size_at(best[0])))]
-        elif kind < 0.92:
-            # One transaction that walks the book.
-            depth = rng.randint(2, 3)
-            fills = [(price, resting.size_at(price)) for price in best[: depth - 1]]
-            fills.append(
-                (best[depth - 1], _part(market, resting.size_at(best[depth - 1])))
-            )
-        else:
-            # Legal twins: two fills that nothing tells apart.
-            fills = [(best[0], _part(market, resting.size_at(best[0])) // 2 + 1)] * 2
+        fills = [(*fill, transaction) for fill in _fills(market, resting)]
         late_ms = rng.choice((0, 0, rng.randint(1, LATE_TRADE_MS)))
         self._exchange.matching.execute(
-            market,
-            token,
-            taker,
-            [(price, size, transaction) for price, size in fills],
-            announced_late_ms=late_ms,
+            market, token, taker, fills, announced_late_ms=late_ms
         )
         return True
+
+
+def _fills(market: Market, resting: Ladder) -> list[tuple[int, int]]:
+    """Return (price, size) of what one taker gets, in one transaction."""
+    best, kind = resting.best_prices(3), market.rng.random()
+    part = _part(market, resting.size_at(best[0]))
+    if kind < 0.8:
+        return [(best[0], part)]
+    if kind < 0.92:
+        # It walks the book: whole levels, and a part of the last one.
+        *eaten, last = best[: market.rng.randint(2, 3)]
+        whole = [(price, resting.size_at(price)) for price in eaten]
+        return [*whole, (last, _part(market, resting.size_at(last)))]
+    # Legal twins: two fills that nothing tells apart.
+    return [(best[0], part // 2 + 1)] * 2
 
 
 def _some_level(market: Market, ladder: Ladder) -> int:
