@@ -59,30 +59,24 @@ class ReplayResult:
 
 
 class ReplayVenue(MockPolymarket):
-    """A mock whose replay happens once, to the first subscriber, as fast as it can."""
+    """A mock that sends each frame once, whoever subscribes, as fast as it can."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         super().__init__(markets=0, send_buffer_bytes=2**30)
         self.replay = list(texts)
         self.sent_count = 0
         self._left = iter(self.replay)
-        self._has_begun = False
         self.has_sent_all = asyncio.Event()
 
     def start_replay(self, session: Session) -> None:
-        """Begin, unless a frame of the same client has begun it already."""
-        if not self._has_begun:
-            self._has_begun = True
-            self._play(session)
-
-    def _play(self, session: Session) -> None:
+        """Send what is left, some at a time; each subscription frame calls this."""
         for text in islice(self._left, BURST_FRAMES):
             session.send(Outgoing(INJECTED, text))
             self.sent_count += 1
         if self.sent_count == len(self.replay or ()):
             self.has_sent_all.set()
         else:
-            session.later(BURST_EVERY_S, lambda: self._play(session))
+            session.later(BURST_EVERY_S, lambda: self.start_replay(session))
 
 
 async def feed_recording(recording: Recording) -> ReplayResult:

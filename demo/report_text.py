@@ -29,7 +29,7 @@ def report_lines(report: Report) -> list[str]:
         *_gaps(report),
         "",
         "Faults",
-        *(_fault(fault) for fault in report.faults),
+        *(line for fault in report.faults for line in _fault(fault)),
         *([] if report.faults else ["  none happened"]),
         "",
         f"{counted(report.connect_count, 'connect')}, "
@@ -91,7 +91,9 @@ def _gaps(report: Report) -> list[str]:
         if reason != last_reason:
             lines.append(f"  {reason}")
             last_reason = reason
-        lines.append(f"    {_span(gaps, report.start_ms)}  {question}")
+        # Both assets of a market as a rule; if it was one, say which.
+        which = f", {short_id(gaps[0].asset_id)}" if len(gaps) == 1 else ""
+        lines.append(f"  {_span(gaps, report.start_ms)}  {question}{which}")
     return lines if report.gaps else ["Gaps: none"]
 
 
@@ -100,19 +102,19 @@ def _span(gaps: list[SeenGap], start_ms: int) -> str:
     ends = [gap.to_ms for gap in gaps]
     closed = [end for end in ends if end is not None]
     is_open = len(closed) < len(ends)
-    until = "still open" if is_open else f"{(max(closed) - start_ms) / 1000:7.1f} s"
-    return f"{from_s:7.1f} s to {until}  {counted(len(gaps), 'asset'):<8}"
+    until = "still open" if is_open else f"{(max(closed) - start_ms) / 1000:8.1f} s"
+    return f"{from_s:8.1f} s to {until}"
 
 
-def _fault(fault: FaultRecord) -> str:
-    begin = f"  {fault.planned.fault:<12} at {seconds(fault.at_s)}"
+def _fault(fault: FaultRecord) -> list[str]:
+    begin = f"  {fault.planned.fault} at {seconds(fault.at_s)}"
     if fault.noticed_at_s is None:
-        return f"{begin}: not noticed"
+        return [f"{begin}: not noticed"]
     noticed = f"noticed after {seconds(fault.noticed_at_s - fault.at_s)}"
     if fault.healed_at_s is None:
-        return f"{begin}: {noticed}, not healed ({fault.noticed_as})"
+        return [f"{begin}: {noticed}, not healed", f"    {fault.noticed_as}"]
     healed = f"healed after {seconds(fault.healed_at_s - fault.at_s)}"
-    return f"{begin}: {noticed}, {healed}"
+    return [begin, f"    {noticed}, {healed}"]
 
 
 def _some(lines: list[str]) -> list[str]:

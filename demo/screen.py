@@ -55,9 +55,10 @@ def _title(status: Status) -> str:
 
 
 def _figures(status: Status) -> list[str]:
+    connects = counted(status.connect_count, "connect")
     return [
-        f"{_sockets(status)}, {counted(status.connect_count, 'connect')}",
-        f"{status.messages_per_s:.0f} messages/s, {status.message_count:,} in all, "
+        _sockets(status),
+        f"{status.messages_per_s:.0f} messages/s, {status.message_count:,} in all, {connects}",
         f"{counted(status.trade_count, 'trade')}, {_gaps(status)}",
     ]
 

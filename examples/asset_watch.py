@@ -62,6 +62,7 @@ class _Watched:
     suspect_since_s: float | None = None
     suspect_ms: int = 0
     strikes: int = 0
+    freezes: int = 0
     rest_until_s: float = 0.0
     untrusted_since_s: float | None = None
     hashed_updates: int = -1
@@ -210,7 +211,8 @@ def _look_at_life(
     if _lasted(watched.untrusted_since_s, RESYNC_AFTER_S, now_s):
         _recover(asset_id, watched, now_s, findings)
     elif _lasted(watched.suspect_since_s, CONFIRM_S, now_s):
-        _rest(watched, now_s)
+        _rest(watched, watched.freezes, now_s)
+        watched.freezes += 1
         findings.frozen.append(asset_id)
     elif watched.suspect_since_s is None and _may_ask(watched, now_s):
         findings.ask.append(asset_id)
@@ -222,8 +224,11 @@ def _note_changes(watched: _Watched, now_s: float) -> None:
         watched.seen_updates, watched.seen_at_s = book.update_count, now_s
         if watched.suspect_ms <= book.timestamp_ms:
             watched.suspect_since_s = None
-        if book.is_trusted and now_s >= watched.rest_until_s:
+        if book.is_trusted:
             watched.strikes = 0
+            # A book after a move proves no freeze: only what comes later does.
+            if now_s >= watched.rest_until_s:
+                watched.freezes = 0
     if book.is_trusted:
         watched.untrusted_since_s = None
     elif watched.untrusted_since_s is None:
@@ -252,11 +257,11 @@ def _recover(
 ) -> None:
     """First subscribe anew where the asset is, from the second time on elsewhere."""
     (findings.move if watched.strikes else findings.resubscribe).append(asset_id)
-    _rest(watched, now_s)
+    _rest(watched, watched.strikes, now_s)
+    watched.strikes += 1
 
 
-def _rest(watched: _Watched, now_s: float) -> None:
+def _rest(watched: _Watched, failures: int, now_s: float) -> None:
     """Leave the asset alone for longer after every recovery that did not help."""
-    pause_s = min(RECOVERY_CAP_S, RECOVERY_BASE_S * 2**watched.strikes)
+    pause_s = min(RECOVERY_CAP_S, RECOVERY_BASE_S * 2.0 ** min(failures, 16))
     watched.rest_until_s = now_s + pause_s
-    watched.strikes = min(watched.strikes + 1, 16)

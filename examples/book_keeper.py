@@ -25,6 +25,10 @@ from market_events import (
 from order_book import OrderBook
 
 
+# Whatever is wrong with one of these, no level depends on it.
+_NO_BOOK_EVENTS = ("best_bid_ask", "last_trade_price", "new_market", "market_resolved")
+
+
 class BookKeeper:
     """A book for every followed asset."""
 
@@ -115,6 +119,8 @@ class BookKeeper:
     ) -> None:
         """Distrust the books an unusable event was about: it may have changed them."""
         if not isinstance(event.raw, Mapping):
+            return
+        if event.raw.get("event_type") in _NO_BOOK_EVENTS:
             return
         market = event.raw.get("market")
         for book in books.values():

@@ -249,8 +249,10 @@ class _Recovery:
     async def move(self, asset_ids: Sequence[str], reason: str) -> None:
         """Carry these and their mates on a fresh socket, with new books."""
         together = self._pool.homes.with_mates(asset_ids)
-        for start in range(0, len(together), MOVE_AT_ONCE):
-            part = together[start : start + MOVE_AT_ONCE]
+        # An even number, so that no pair is cut in two.
+        at_once = max(1, min(MOVE_AT_ONCE, self._pool.max_assets) // 2 * 2)
+        for start in range(0, len(together), at_once):
+            part = together[start : start + at_once]
             logger.info("moving %d assets to a fresh socket: %s", len(part), reason)
             self._keeper.lose(part, reason)
             self._watch.suspend(part)

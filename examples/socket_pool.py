@@ -87,12 +87,20 @@ class AssetHomes:
         return None
 
     def with_mates(self, asset_ids: Iterable[str]) -> list[str]:
-        """Return these and the other assets of their markets, wherever those live."""
-        together = dict.fromkeys(each for each in asset_ids if each in self._homes)
-        if markets := {self._market_of(asset_id) for asset_id in together} - {""}:
+        """Return these and the other assets of their markets, side by side.
+
+        Wherever those live; ids without a home are left out.
+        """
+        known = [asset_id for asset_id in asset_ids if asset_id in self._homes]
+        markets: dict[str, list[str]] = {self._market_of(each): [] for each in known}
+        if any(markets):
             for asset_id in self._homes:
-                if self._market_of(asset_id) in markets:
-                    together[asset_id] = None
+                if (mates := markets.get(self._market_of(asset_id))) is not None:
+                    mates.append(asset_id)
+        together: dict[str, None] = {}
+        for asset_id in known:
+            market = self._market_of(asset_id)
+            together |= dict.fromkeys(markets[market] if market else [asset_id])
         return list(together)
 
     def split_pairs(self) -> list[str]:
@@ -129,7 +137,7 @@ class SocketPool:
         self.shards: list[Shard] = []
         self._url = url
         self._owner = owner
-        self._max_assets = max_assets
+        self.max_assets = max_assets
         self._wants_custom_features = wants_custom_features
         self._proxy = proxy
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
@@ -184,7 +192,7 @@ class SocketPool:
                 return
 
     def _sockets_needed(self, more_assets: int) -> int:
-        return -(-(len(self.homes) + more_assets) // self._max_assets)
+        return -(-(len(self.homes) + more_assets) // self.max_assets)
 
     async def sync(self) -> None:
         """Send every living socket what it lacks."""
@@ -231,7 +239,7 @@ class SocketPool:
 
     def _open_shard(self) -> Shard:
         subscriptions = SubscriptionManager(
-            max_assets=self._max_assets,
+            max_assets=self.max_assets,
             wants_custom_features=self._wants_custom_features,
         )
         clock = asyncio.get_running_loop().time

@@ -32,6 +32,7 @@ class Feed:
     since_ms: int
     events: list[FeedEvent] = field(default_factory=list)
     times_s: list[float] = field(default_factory=list)
+    collecting: asyncio.Task[None] | None = None
 
     def of_type(self, event_type: str) -> list[Any]:
         return [event for event in self.events if event.event_type == event_type]
@@ -136,6 +137,9 @@ class Feed:
         clock = asyncio.get_running_loop().time
         start_s = clock()
         while not condition():
+            if self.collecting is not None and self.collecting.done():
+                self.collecting.result()
+                raise AssertionError("the feed has ended")
             assert clock() - start_s <= within_s, f"not within {within_s} s"
             await asyncio.sleep(0.1)
         return clock() - start_s
@@ -167,13 +171,14 @@ async def following(
     mock: MockPolymarket, asset_ids: Iterable[str] | None = None, **options: Any
 ) -> AsyncIterator[Feed]:
     """Follow assets, all open ones by default, and keep every event."""
-    options = {"clob_url": mock.urls.clob, "rng": Random(1)} | options
+    defaults: dict[str, Any] = {"clob_url": mock.urls.clob, "rng": Random(1)}
+    options = defaults | options
     assets = mock.asset_ids if asset_ids is None else list(asset_ids)
     async with MarketWebSocket(
         assets, url=mock.urls.ws_market, wall_clock_ms=mock.now_ms, **options
     ) as ws:
         feed = Feed(ws, mock, mock.now_ms())
-        collecting = asyncio.create_task(_collect(feed))
+        collecting = feed.collecting = asyncio.create_task(_collect(feed))
         try:
             await feed.until_live()
             feed.since_ms = mock.now_ms()

@@ -67,6 +67,7 @@ REJECTED: dict[str, str | bytes] = {
     "price in words": _trade("price", '"half"'),
     "price in hex": _trade("price", '"0x1"'),
     "price a list": _trade("price", '["0.5"]'),
+    "size a huge exponent": _trade("size", '"1e999999999"'),
     "negative size": _trade("size", '"-1"'),
     "size an object": _trade("size", "{}"),
     "timestamp a float": _trade("timestamp", "1.5"),

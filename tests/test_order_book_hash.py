@@ -92,8 +92,8 @@ def test_the_official_vectors_hold() -> None:
             tick_size=D("0.001"),
             fields=HashFields("100", "0.001", neg_risk=True),
         ),
-        # ... and the other way round.
-        book_at(last_trade_price="0.5", tick_size=D("0.001")),
+        # ... and the other way round: the wire may say 0.5 where the tick is 0.01.
+        book_at(last_trade_price="0.5", tick_size=D("0.01")),
     ],
 )
 def test_a_right_hash_is_recognised(book: OrderBook) -> None:
@@ -135,9 +135,7 @@ def test_a_v2_market_puts_its_version_at_the_end() -> None:
         '"neg_risk":false,"last_trade_price":"","version":"v2"}'
     )
     digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-    book = book_at(
-        book_hash=digest, is_empty=True, last_trade_price=None, version="v2"
-    )
+    book = book_at(book_hash=digest, is_empty=True, last_trade_price=None, version="v2")
     assert book.verify_hash() is True
 
 

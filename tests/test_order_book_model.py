@@ -176,7 +176,7 @@ class BookAgainstModel(RuleBasedStateMachine):
             assert (self.book.mid, self.book.spread) == ((bid + ask) / 2, ask - bid)
         for side in ("BUY", "SELL"):
             total = sum((size for _, size in self.model.rows(side)), Decimal(0))
-            assert self.book.depth(side) == total  # type: ignore[arg-type]
+            assert self.book.depth(side) == total
 
     @invariant()
     def trust_is_what_it_should_be(self) -> None:

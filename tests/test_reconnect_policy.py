@@ -114,7 +114,9 @@ def test_retry_after_in_seconds_is_obeyed(
         ("Tue, 24 Nov 2026 10:00:00 GMT", 300),
     ],
 )
-def test_a_retry_after_date_counts_from_the_servers_own(date: str, low_s: float) -> None:
+def test_a_retry_after_date_counts_from_the_servers_own(
+    date: str, low_s: float
+) -> None:
     error = answered(503, ("Retry-After", date), ("Date", MONDAY))
     assert retry_window_s(error, 0) == (low_s, low_s + 5)
 
@@ -235,13 +237,17 @@ def test_an_open_socket_alone_shortens_nothing() -> None:
     assert max(waits) > 2.0
 
 
-ERRORS = st.sampled_from([VANISHED, OSError(), closed(1000), answered(503), closed(1012)])
+ERRORS = st.sampled_from(
+    [VANISHED, OSError(), closed(1000), answered(503), closed(1012)]
+)
 
 
 @settings(derandomize=True, deadline=None, database=None, max_examples=150)
 @given(
     st.integers(0, 10**9),
-    st.lists(st.tuples(ERRORS, st.booleans(), st.floats(0, 8)), min_size=60, max_size=60),
+    st.lists(
+        st.tuples(ERRORS, st.booleans(), st.floats(0, 8)), min_size=60, max_size=60
+    ),
 )
 def test_no_minute_has_more_than_ten_connects(
     seed: int, losses: list[tuple[Exception, bool, float]]

@@ -49,7 +49,8 @@ class Reading:
 
 @asynccontextmanager
 async def reading(mock: MockPolymarket, **options: Any) -> AsyncIterator[Reading]:
-    options = {"subscribe_msg": subscription(mock), "rng": Random(1)} | options
+    defaults: dict[str, Any] = {"subscribe_msg": subscription(mock), "rng": Random(1)}
+    options = defaults | options
     socket = RobustWebSocket(options.pop("url", mock.urls.ws_market), **options)
     reader = Reading(socket)
     try:
