@@ -113,3 +113,21 @@ async def survive(scenario: Scenario, seed: int) -> None:
         await asyncio.sleep(15)
         await feed.quiesce()
         assert feed.unreported_trades() == []
+
+
+async def test_the_same_seed_gives_the_same_run() -> None:
+    assert await _log_of_a_run() == await _log_of_a_run()
+
+
+async def _log_of_a_run() -> list[tuple[float, str]]:
+    """Everything a consumer is told in five minutes of faults, with its time."""
+    faults = ["freeze_pong@20", "close_1012@80", "malformed@120+30", "freeze_asset@200"]
+    clock = asyncio.get_running_loop().time
+    start_s = clock()
+    async with (
+        MockPolymarket(seed=5, markets=2, events_per_s=4, faults=faults) as mock,
+        following(mock) as feed,
+    ):
+        await asyncio.sleep(300)
+        times = (round(time_s - start_s, 6) for time_s in feed.times_s)
+        return list(zip(times, map(repr, feed.events), strict=True))
