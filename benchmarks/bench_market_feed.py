@@ -131,15 +131,16 @@ def report(mode: str, flood: Flood, rounds: Rounds) -> bool:
     """Print the table and the verdict of one mode; return whether all is well."""
     print(f"\npermessage-deflate {mode} (every peer offers it)")
     print(
-        f"{'peer':<27}{'messages':>9}{'CPU us/msg':>12}{'msg/s':>9}{'x bare':>8}",
+        f"{'peer':<27}{'delivered':>10}{'CPU us/msg':>12}{'msg/s':>9}{'x bare':>8}",
         end="",
     )
     print(f"{'x official':>12}")
     for peer, name in PEERS.items():
         cpu_us = 1e6 * median(cpu_s(each, peer) for each in rounds) / flood.messages
+        delivered = median(sum(each[peer]["kinds"].values()) for each in rounds)
         rate = flood.messages / median(each[peer]["wall_s"] for each in rounds)
         print(
-            f"{name:<27}{flood.messages:>9}{cpu_us:>12.2f}{rate:>9.0f}"
+            f"{name:<27}{delivered:>10.0f}{cpu_us:>12.2f}{rate:>9.0f}"
             f"{ratio(rounds, peer, 'bare'):>8.2f}{ratio(rounds, peer, 'official'):>12.3f}"
         )
     return all([verdict(rounds), is_complete(flood, rounds)])
@@ -177,9 +178,9 @@ def is_complete(flood: Flood, rounds: Rounds) -> bool:
     for receipts in rounds:
         ours = receipts["ours"]
         problems += ours["problems"] + differences(ours["kinds"], flood)
-        for peer in ("bare", "json", "official"):
-            for text in dict.fromkeys(receipts[peer]["problems"]):
-                print(f"note   {PEERS[peer]}: {text}")
+    for peer in ("bare", "json", "official"):
+        for text in {text for each in rounds for text in each[peer]["problems"]}:
+            print(f"note   {PEERS[peer]}: {text}")
     for text in problems[:10]:
         print(f"FAILED {text}")
     if not problems:

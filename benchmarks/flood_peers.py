@@ -138,7 +138,7 @@ async def receive_official(flood: Flood, port: int) -> Receipt:
                 break
         receipt = meter.stop(kinds)
         if events.dropped:
-            receipt.problems.append(f"dropped {events.dropped} events")
+            receipt.problems.append(f"its queue dropped {events.dropped} events unread")
     return receipt
 
 

@@ -29,9 +29,9 @@ from .text import clipped, counted, escaped
 
 # A client mistrusts books that recorded frames leave in doubt, and moves their assets
 # after some seconds: so the recording goes over in parts that take less than that.
-FRAMES_AT_ONCE = 2_000
-ASSETS_AT_ONCE = 100  # one subscription frame
-BURST_FRAMES, BURST_EVERY_S = 50, 0.01
+FRAMES_AT_ONCE = 10_000
+ASSETS_AT_ONCE = 5_000
+BURST_FRAMES, BURST_EVERY_S = 100, 0.01
 PATIENCE_S = 10.0
 LINGER_S = 0.3  # for what came out twice
 ANY_ASSET = "1"  # a feed must follow something to connect

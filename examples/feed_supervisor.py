@@ -108,6 +108,11 @@ class FeedSupervisor:
         if self._inquiry is not None:
             await self._inquiry.close()
 
+    def on_opened(self, shard: Shard) -> None:
+        """Expect a book for everything the new socket carries."""
+        self.watch.expect_books(shard.books, asyncio.get_running_loop().time())
+        self._tell_connection(is_up=True, reason="")
+
     def on_frame(self, shard: Shard, frame: bytes) -> None:
         """Apply one frame to the books, then hand its events on."""
         keeper, books = self.keeper, shard.books
@@ -167,10 +172,6 @@ class FeedSupervisor:
             await self._inspect(clock())
 
     async def _inspect(self, now_s: float) -> None:
-        for shard in list(self.pool.shards):
-            if shard.is_newly_open(now_s):
-                self.watch.expect_books(shard.books, now_s)
-                self._tell_connection(is_up=True, reason="")
         await self.pool.sync()
         findings = self.watch.inspect(now_s)
         for asset_id in findings.wrong_hash:

@@ -42,7 +42,6 @@ class Shard:
         self.created_at = now_s
         self.opened_at = now_s
         self.reader: asyncio.Task[None] | None = None
-        self._connects_seen = 0
         self._sending = asyncio.Lock()
         self._pauses = 0
         self._longest_pause_s = 0.0
@@ -63,14 +62,6 @@ class Shard:
     def has_data(self) -> bool:
         """Whether the socket in use has delivered anything."""
         return self.socket.state is ConnectionState.SUBSCRIBED
-
-    def is_newly_open(self, now_s: float) -> bool:
-        """Return True once for every socket that opened."""
-        if not self.is_open or self._connects_seen == self.metrics.connect_count:
-            return False
-        self._connects_seen = self.metrics.connect_count
-        self.opened_at = now_s
-        return True
 
     async def sync(self) -> None:
         """Send what the living socket lacks; a socket yet to open gets all anyway."""

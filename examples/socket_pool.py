@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
@@ -31,6 +31,9 @@ SPARE_SOCKETS = 4
 
 class PoolOwner(Protocol):
     """Who gets what the sockets bring."""
+
+    def on_opened(self, shard: Shard) -> None:
+        """Learn that a socket is up and its subscription sent."""
 
     def on_frame(self, shard: Shard, frame: bytes) -> None:
         """Take one frame of data."""
@@ -248,7 +251,7 @@ class SocketPool:
             self._url,
             subscriptions.frames_for_new_connection,
             data_timeout=None,
-            observer=metrics,
+            observer=_Observer(metrics, lambda: self._announce(shard)),
             before_connect=self._pace,
             proxy=self._proxy,
             rng=self._rng,
@@ -257,6 +260,10 @@ class SocketPool:
         shard.reader = asyncio.create_task(self._read(shard))
         self.shards.append(shard)
         return shard
+
+    def _announce(self, shard: Shard) -> None:
+        shard.opened_at = asyncio.get_running_loop().time()
+        self._owner.on_opened(shard)
 
     async def _pace(self) -> None:
         """Let sockets open `OPEN_SPACING_S` apart, whoever asks."""
@@ -278,3 +285,19 @@ class SocketPool:
                         await owner.on_lost(shard, item)
         except Exception as error:  # noqa: BLE001 - the owner hands it to the consumer
             owner.on_failed(error)
+
+
+class _Observer:
+    """Counts what a socket does, and announces it when it opens."""
+
+    def __init__(
+        self, metrics: ConnectionMetrics, announce: Callable[[], None]
+    ) -> None:
+        self._metrics = metrics
+        self._announce = announce
+        self.on_message = metrics.on_message
+        self.on_disconnect = metrics.on_disconnect
+
+    def on_connect(self) -> None:
+        self._metrics.on_connect()
+        self._announce()

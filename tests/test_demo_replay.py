@@ -67,8 +67,10 @@ async def test_an_event_that_does_not_come_out_is_named(tmp_path: Path) -> None:
 
 
 async def test_a_recording_of_many_assets_and_frames_comes_out_once(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("demo.replay.FRAMES_AT_ONCE", 1_000)
+    monkeypatch.setattr("demo.replay.ASSETS_AT_ONCE", 200)
     events = [book_event(str(number % 250 + 1)) for number in range(3_000)]
     write_frames(tmp_path / "x.jsonl", *events, "PING")
     result, _ = await replayed(tmp_path / "x.jsonl")

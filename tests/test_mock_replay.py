@@ -82,3 +82,32 @@ def test_files_without_a_market_frame_are_refused(tmp_path: Path) -> None:
         MockPolymarket(replay=[empty])
     with pytest.raises(OSError, match=r"missing\.jsonl"):
         MockPolymarket(replay=[tmp_path / "missing.jsonl"])
+
+
+async def test_a_later_subscription_does_not_start_the_replay_again(
+    tmp_path: Path,
+) -> None:
+    file = recorded(tmp_path)
+    async with (
+        MockPolymarket(replay=[file], replay_rate=100) as mock,
+        open_socket(mock) as socket,
+    ):
+        await subscribe(socket, "1")
+        await socket.send('{"operation":"subscribe","assets_ids":["2"]}')
+        got = [await next_text(socket) for _ in EXPECTED]
+        assert got == EXPECTED
+        with pytest.raises(TimeoutError):
+            await next_text(socket, within_s=5)
+
+
+async def test_a_line_separator_inside_a_text_does_not_cut_the_frame(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "frames.jsonl"
+    frame = json.dumps({"question": "one\u2028line"}, ensure_ascii=False)
+    file.write_text(frame, encoding="utf-8")
+    async with (
+        MockPolymarket(replay=[file]) as mock,
+        subscribed(mock, "1") as socket,
+    ):
+        assert await next_text(socket) == frame

@@ -6,8 +6,6 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from .wire import compact
-
 
 def load_frames(paths: Iterable[Path]) -> list[str]:
     """Read market-channel frames from files, or from the .jsonl files of folders.
@@ -38,7 +36,8 @@ def _files(path: Path) -> list[Path]:
 
 
 def _read(file: Path) -> Iterator[str]:
-    for line in file.read_text(encoding="utf-8").splitlines():
+    # Only at line feeds: str.splitlines would split inside JSON, at U+2028.
+    for line in file.read_text(encoding="utf-8").split("\n"):
         if line.strip():
             frame = _frame(line)
             if frame is not None:
@@ -55,4 +54,7 @@ def _frame(line: str) -> str | None:
     if decoded.get("channel", "market") != "market":
         return None
     payload = decoded["payload"]
-    return payload if isinstance(payload, str) else compact(payload)
+    if isinstance(payload, str):
+        return payload
+    # Escapes keep a lone surrogate, which UTF-8 could not carry, as it was.
+    return json.dumps(payload, separators=(",", ":"))

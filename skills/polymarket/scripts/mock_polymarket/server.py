@@ -139,7 +139,10 @@ class MockPolymarket:
         return self._clock.now_ms()
 
     def start_replay(self, session: Session) -> None:
-        """Play the recorded frames to one subscriber."""
+        """Play the recorded frames to one subscriber, once a connection."""
+        if session.is_replaying:
+            return
+        session.is_replaying = True
         frames = iter(self.replay or ())
 
         def play() -> None:

@@ -43,6 +43,7 @@ class Session:
         self.wants_books = True
         self.frozen = False
         self.black_hole = False
+        self.is_replaying = False
         self.frozen_assets: set[str] = set()
         self.muted_assets: set[str] = set()
         self.last_ping_at_s = self.opened_at_s
