@@ -66,6 +66,7 @@ class _Watched:
     rest_until_s: float = 0.0
     untrusted_since_s: float | None = None
     hashed_updates: int = -1
+    hashed_at_s: float = 0.0
     wrong_hashes: int = 0
 
 
@@ -147,7 +148,7 @@ class AssetWatch:
             if testimony.timestamp_ms > watched.book.timestamp_ms:
                 watched.suspect_ms = testimony.timestamp_ms
                 watched.suspect_since_s = watched.suspect_since_s or now_s
-            elif testimony.book_hash == watched.book.hash:
+            elif testimony.book_hash == watched.book.hash is not None:
                 complete.append(asset_id)
         return complete
 
@@ -158,7 +159,10 @@ class AssetWatch:
         recipe before, and then all are wrong and mean nothing.
         """
         checked = 0
-        for asset_id, watched in self._watched.items():
+        # Those checked longest ago come first, or busy assets would starve the rest.
+        for asset_id, watched in sorted(
+            self._watched.items(), key=lambda item: item[1].hashed_at_s
+        ):
             if watched.hashed_updates == watched.book.update_count:
                 continue
             if checked == HASH_CHECKS_PER_INSPECTION:
@@ -168,6 +172,7 @@ class AssetWatch:
                 continue
             watched.hashed_updates = watched.book.update_count
             checked += 1
+            watched.hashed_at_s = now_s
             if is_right:
                 self._right_hash_at_s, watched.wrong_hashes = now_s, 0
                 continue
@@ -189,7 +194,8 @@ def _look_for_first_book(
     An asset that REST does not know either (closed, settled, mistyped) is left to a
     slow retry: no connection will bring it.
     """
-    waited_s = now_s - (watched.waiting_since_s or now_s)
+    since_s = watched.waiting_since_s
+    waited_s = 0.0 if since_s is None else now_s - since_s
     if waited_s >= FIRST_BOOK_TIMEOUT_S / 2 and _may_ask(watched, now_s):
         findings.ask.append(asset_id)
     if waited_s < FIRST_BOOK_TIMEOUT_S or now_s < watched.rest_until_s:

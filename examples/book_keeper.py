@@ -43,6 +43,7 @@ class BookKeeper:
 
     def unfollow(self, asset_ids: Iterable[str]) -> None:
         """Forget these."""
+        asset_ids = list(asset_ids)
         for asset_id in asset_ids:
             self.books.pop(asset_id, None)
         self._gaps.forget(asset_ids)

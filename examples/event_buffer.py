@@ -133,7 +133,7 @@ class EventBuffer:
         while True:
             while waiting:
                 event = waiting.popleft()
-                if self.is_full and len(waiting) < self.capacity // 4:
+                if self.is_full and len(waiting) <= self.capacity // 4:
                     self._room.set()
                 yield event
             if self._is_closed:

@@ -45,8 +45,8 @@ class GapLedger:
 
     def end(self, asset_id: str, book_ms: int) -> None:
         """Close the asset's gap, if it has one: a book of this time has arrived."""
-        self._complete_ms[asset_id] = max(self.venue_now_ms(), book_ms)
         if (gap := self._open.pop(asset_id, None)) is not None:
+            self._complete_ms[asset_id] = max(self.venue_now_ms(), book_ms)
             to_ms = self._complete_ms[asset_id] + GAP_SLACK_MS
             self._news.append(replace(gap, to_ms=to_ms))
 

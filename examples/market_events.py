@@ -12,9 +12,10 @@ Copy with: nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -23,8 +24,12 @@ MARKET_URL = "wss://ws-subscriptions-clob.polymarket.com/ws/market"
 CONTROL_TEXTS = frozenset({"PING", "PONG", "NO NEW ASSETS", "INVALID OPERATION"})
 
 Side: TypeAlias = Literal["BUY", "SELL"]
+# Never empty: `""` fails here, and the slow way then reads it as absent.
+Text: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
 
 _ZERO, _ONE = Decimal(0), Decimal(1)
+# Far more than exist; sums of larger numbers would overflow.
+_MOST_SHARES = Decimal(10) ** 18
 _RENAMED = {
     "condition_id": "market",
     "asset_ids": "assets_ids",
@@ -56,11 +61,11 @@ class LevelChange(msgspec.Struct, frozen=True, gc=False):
     `hash` is the digest of the whole book after it.
     """
 
-    asset_id: str
+    asset_id: Text
     price: Decimal
     side: Side
     size: Decimal | None = None
-    hash: str | None = None
+    hash: Text | None = None
     best_bid: Decimal | None = None
     best_ask: Decimal | None = None
 
@@ -71,7 +76,7 @@ class LevelChange(msgspec.Struct, frozen=True, gc=False):
             _ZERO <= self.price <= _ONE
             and (bid is None or _ZERO <= bid <= _ONE)
             and (ask is None or _ZERO <= ask <= _ONE)
-            and (size is None or (size >= _ZERO and size.is_finite()))
+            and (size is None or _ZERO <= size <= _MOST_SHARES)
         ):
             raise ValueError("a price lies outside 0..1, or a size is no size")
 
@@ -86,7 +91,7 @@ class _Wire(
     """What all seven events share. `timestamp_ms` is the venue's clock."""
 
     event_type: ClassVar[str] = ""
-    condition_id: str
+    condition_id: Text
     timestamp_ms: int
 
 
@@ -98,13 +103,13 @@ class Book(_Wire, frozen=True, tag="book"):
     """
 
     event_type: ClassVar[str] = "book"
-    asset_id: str
+    asset_id: Text
     bids: tuple[Level, ...]
     asks: tuple[Level, ...]
-    hash: str | None = None
+    hash: Text | None = None
     tick_size: Decimal | None = None
     last_trade_price: Decimal | None = None
-    version: str | None = None
+    version: Text | None = None
 
     def __post_init__(self) -> None:
         """Refuse impossible numbers."""
@@ -125,24 +130,25 @@ class LastTradePrice(_Wire, frozen=True, tag="last_trade_price"):
     """
 
     event_type: ClassVar[str] = "last_trade_price"
-    asset_id: str
+    asset_id: Text
     price: Decimal
     side: Side
     size: Decimal | None = None
     fee_rate_bps: Decimal | None = None
-    transaction_hash: str | None = None
+    transaction_hash: Text | None = None
 
     def __post_init__(self) -> None:
         """Refuse impossible numbers."""
         _require_prices(self.price)
         _require_size(self.size)
+        _require_finite(self.fee_rate_bps)
 
 
 class TickSizeChange(_Wire, frozen=True, tag="tick_size_change"):
     """The smallest price step changed; levels on the old grid can remain."""
 
     event_type: ClassVar[str] = "tick_size_change"
-    asset_id: str
+    asset_id: Text
     new_tick_size: Decimal
     old_tick_size: Decimal | None = None
 
@@ -155,7 +161,7 @@ class BestBidAsk(_Wire, frozen=True, tag="best_bid_ask"):
     """The top of a book, as a cross-check only: it may come late or not at all."""
 
     event_type: ClassVar[str] = "best_bid_ask"
-    asset_id: str
+    asset_id: Text
     best_bid: Decimal | None = None
     best_ask: Decimal | None = None
     spread: Decimal | None = None
@@ -163,6 +169,7 @@ class BestBidAsk(_Wire, frozen=True, tag="best_bid_ask"):
     def __post_init__(self) -> None:
         """Refuse impossible numbers."""
         _require_prices(self.best_bid, self.best_ask)
+        _require_finite(self.spread)
 
 
 class NewMarket(_Wire, frozen=True, tag="new_market"):
@@ -173,20 +180,20 @@ class NewMarket(_Wire, frozen=True, tag="new_market"):
 
     event_type: ClassVar[str] = "new_market"
     asset_ids: tuple[str, ...]
-    id: str | None = None
-    question: str | None = None
-    slug: str | None = None
-    description: str | None = None
+    id: Text | None = None
+    question: Text | None = None
+    slug: Text | None = None
+    description: Text | None = None
     outcomes: tuple[str, ...] = ()
     clob_token_ids: tuple[str, ...] | None = None
     event_message: dict[str, Any] | None = None
     tags: tuple[str, ...] | None = None
     active: bool | None = None
-    sports_market_type: str | None = None
-    line: str | float | None = None
-    game_start_time: str | None = None
+    sports_market_type: Text | None = None
+    line: Text | float | None = None
+    game_start_time: Text | None = None
     order_price_min_tick_size: Decimal | None = None
-    group_item_title: str | None = None
+    group_item_title: Text | None = None
     taker_base_fee: Decimal | None = None
     fees_enabled: bool | None = None
     fee_schedule: dict[str, Any] | None = None
@@ -197,13 +204,13 @@ class MarketResolved(_Wire, frozen=True, tag="market_resolved"):
 
     event_type: ClassVar[str] = "market_resolved"
     asset_ids: tuple[str, ...]
-    winning_asset_id: str | None = None
-    winning_outcome: str | None = None
-    id: str | None = None
+    winning_asset_id: Text | None = None
+    winning_outcome: Text | None = None
+    id: Text | None = None
     event_message: dict[str, Any] | None = None
     tags: tuple[str, ...] | None = None
-    question: str | None = None
-    slug: str | None = None
+    question: Text | None = None
+    slug: Text | None = None
 
 
 class UnknownEvent(msgspec.Struct, frozen=True):
@@ -241,7 +248,8 @@ MarketEvent: TypeAlias = WireEvent | UnknownEvent | MalformedEvent | ControlFram
 
 # strict=False lets msgspec read the wire's "1766789469958" into an int.
 _decode_frame = msgspec.json.Decoder(list[WireEvent] | WireEvent, strict=False).decode
-_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+# Strings, brackets and commas: enough to split an array without reading its elements.
+_SPLITTER = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
 _decode_anything = msgspec.json.Decoder().decode
 
 # All a hostile frame can raise: syntax and types, text that is no UTF-8, nesting
@@ -274,17 +282,30 @@ def _parse_slowly(frame: str | bytes) -> Sequence[MarketEvent]:
     return [_parse_element(element) for element in elements]
 
 
-def _split(text: str) -> list[str] | list[msgspec.Raw]:
-    return _decode_array(text) if text.startswith("[") else [text]
+def _split(text: str) -> list[str]:
+    """Split an array into the texts of its elements, whatever they hold."""
+    if not text.startswith("["):
+        return [text]
+    depth, start, elements = 0, 1, []
+    for match in _SPLITTER.finditer(text):
+        mark = match[0]
+        depth += (mark in "[{") - (mark in "]}")
+        if (mark == "," and depth == 1) or depth == 0:
+            elements.append(text[start : match.start()].strip())
+            start = match.end()
+        if depth == 0:
+            break
+    if depth or start != len(text) or (not all(elements) and elements != [""]):
+        raise ValueError("not one whole array")
+    return [element for element in elements if element]
 
 
-def _parse_element(text: str | msgspec.Raw) -> MarketEvent:
+def _parse_element(text: str) -> MarketEvent:
     """Parse one element on its own, so that a bad one costs none of its neighbours."""
     try:
         element = _decode_anything(text)
     except _UNUSABLE as error:
-        raw = text if isinstance(text, str) else bytes(text)
-        return MalformedEvent(f"not JSON: {_brief(error)}", raw)
+        return MalformedEvent(f"not JSON: {_brief(error)}", text)
     if not isinstance(element, dict):
         return MalformedEvent("not an object", element)
     event_type = element.get("event_type", _type_by_shape(element))
@@ -322,7 +343,8 @@ def _today(fields: dict[str, Any]) -> dict[str, Any]:
     changes = fields.get("changes", [fields])
     if isinstance(changes, list):
         fields["price_changes"] = [
-            shared | change for change in changes if isinstance(change, dict)
+            shared | _without_blanks(change) if isinstance(change, dict) else change
+            for change in changes
         ]
     return fields
 
@@ -341,8 +363,13 @@ def _require_prices(*prices: Decimal | None) -> None:
             raise ValueError("a price lies outside 0..1")
 
 
+def _require_finite(number: Decimal | None) -> None:
+    if number is not None and not number.is_finite():
+        raise ValueError("not a number")
+
+
 def _require_size(size: Decimal | None) -> None:
-    if size is not None and not (size >= _ZERO and size.is_finite()):
+    if size is not None and not _ZERO <= size <= _MOST_SHARES:
         raise ValueError("a size is negative or no number")
 
 

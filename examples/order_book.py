@@ -30,6 +30,9 @@ NO_BOOK_YET = "no book yet on this connection"
 # older than this is no latecomer: then its clock has moved.
 LATE_BY_MS = 2_000
 
+# What `Decimal` computes with by default; the venue writes no longer numbers.
+MAX_DIGITS = 28
+
 _NO_BID, _NO_ASK = Decimal(0), Decimal(1)
 
 
@@ -179,7 +182,8 @@ class OrderBook(Levels):
         self.hash = book_hash
         # Only the first book after a subscription carries the next four.
         self.condition_id = condition_id or self.condition_id
-        self.tick_size = tick_size or self.tick_size
+        if tick_size is not None:
+            self._take_tick_size(tick_size)
         self.last_trade_price = last_trade_price or self.last_trade_price
         self.version = version or self.version
         self.update_count += 1
@@ -238,10 +242,13 @@ class OrderBook(Levels):
     def change_tick_size(self, tick_size: Decimal) -> None:
         """Take a new tick size. Levels on the old grid may stay: distrust them."""
         self.update_count += 1
-        self.tick_size = tick_size
-        if self.hash_fields is not None:
-            self.hash_fields = replace(self.hash_fields, tick_size=_plain(tick_size))
+        self._take_tick_size(tick_size)
         self.distrust(f"tick size became {tick_size}: levels may be on the old grid")
+
+    def _take_tick_size(self, tick_size: Decimal) -> None:
+        if self.hash_fields is not None and tick_size != self.tick_size:
+            self.hash_fields = replace(self.hash_fields, tick_size=_plain(tick_size))
+        self.tick_size = tick_size
 
     def distrust(self, why: str) -> None:
         """Mark the levels as possibly wrong; the first reason stays."""
@@ -283,7 +290,7 @@ class OrderBook(Levels):
         if price is None:
             return [""]
         spellings = [_plain(price)]
-        if self.tick_size is not None:
+        if self.tick_size is not None and len(spellings[0]) < MAX_DIGITS:
             exponent = min(
                 self.tick_size.as_tuple().exponent, price.as_tuple().exponent
             )
@@ -321,4 +328,8 @@ def _as_wire(level: PriceAndSize) -> dict[str, str]:
 
 def _plain(number: Decimal | None) -> str:
     """Write a number as the wire does: never with an exponent, `""` for none."""
-    return "" if number is None else f"{number:f}"
+    if number is None:
+        return ""
+    # A hostile exponent would fill the memory with zeros.
+    is_sane = abs(int(number.as_tuple().exponent)) < MAX_DIGITS
+    return f"{number:f}" if is_sane else str(number)

@@ -121,8 +121,9 @@ def _retry_after_s(error: Exception) -> float | None:
     if not isinstance(error, InvalidStatus):
         return None
     headers = error.response.headers
-    value = headers.get("Retry-After", "")
-    with suppress(ValueError, TypeError):
+    # Missing, doubled, no date, out of range: a server can send anything.
+    with suppress(ValueError, TypeError, LookupError, OverflowError):
+        value = headers["Retry-After"]
         if value.isdigit():
             return min(float(value), MAX_RETRY_AFTER_S)
         # A date counts from the server's own Date: no clock of ours is involved.

@@ -71,7 +71,8 @@ class SubscriptionManager:
             SubscriptionLimitError: the connection would carry too many; none is added.
 
         """
-        new = [each for each in _as_list(asset_ids) if each not in self._wanted]
+        asked = dict.fromkeys(_as_list(asset_ids))
+        new = [each for each in asked if each not in self._wanted]
         if len(new) > self.room:
             raise SubscriptionLimitError(
                 f"{len(self._wanted)} + {len(new)} assets, but one connection carries "
@@ -89,7 +90,7 @@ class SubscriptionManager:
 
         The next `frames_for_changes()` subscribes them again and brings a new book.
         """
-        known = [asset_id for asset_id in asset_ids if asset_id in self._sent]
+        known = [each for each in dict.fromkeys(asset_ids) if each in self._sent]
         for asset_id in known:
             del self._sent[asset_id]
         return [_operation("unsubscribe", ids) for ids in _chunks(known)]

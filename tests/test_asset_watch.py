@@ -314,21 +314,41 @@ def doubt_and_heal(scene: Scene, at_ms: int) -> Findings:
     return found
 
 
-def test_a_recovery_after_which_the_book_lived_on_is_forgotten(scene: Scene) -> None:
-    scene.quiet()
-    for number in range(3):
-        scene.after(20)
-        scene.change(at_ms=6_000 + number)
-        scene.after(0)
-        assert doubt_and_heal(scene, 6_000 + number) == Findings(resubscribe=["a"])
-
-
-def test_a_book_that_only_came_again_has_not_been_helped_for_sure(scene: Scene) -> None:
+def test_a_recovery_that_brought_a_new_book_is_forgotten(scene: Scene) -> None:
     scene.quiet()
     scene.after(1)
-    assert doubt_and_heal(scene, 6_000).resubscribe == ["a"]
-    scene.after(7)
-    assert doubt_and_heal(scene, 6_001).move == ["a"]
+    for number in range(3):
+        assert doubt_and_heal(scene, 6_000 + number) == Findings(resubscribe=["a"])
+        scene.after(7)
+
+
+def test_a_freeze_is_not_forgotten_because_a_book_came_after_the_move(
+    scene: Scene,
+) -> None:
+    """Only what the stream brings after the pause shows that it flows again."""
+    scene.quiet()
+    scene.after(1)
+    pauses, named_at_s = [], scene.now_s
+    for number in range(1, 5):
+        scene.testify(at_ms=6_000 + 10 * number, book_hash="newer")
+        while not scene.after(1).frozen:
+            pass
+        pauses.append(scene.now_s - named_at_s)
+        named_at_s = scene.now_s
+        scene.snapshot(at_ms=6_000 + 10 * number)
+        scene.after(0)
+    assert pauses == [2, 10, 20, 40]
+
+
+def test_a_stream_that_flows_again_is_forgiven(scene: Scene) -> None:
+    scene.quiet()
+    for number in range(1, 4):
+        scene.after(11)
+        scene.change(at_ms=6_000 + 10 * number)
+        scene.after(0)
+        scene.testify(at_ms=6_001 + 10 * number, book_hash="newer")
+        assert scene.after(2).frozen == ["a"]
+        scene.snapshot(at_ms=6_001 + 10 * number)
 
 
 def test_a_suspended_asset_is_not_judged(scene: Scene) -> None:

@@ -310,13 +310,36 @@ def test_a_gap_lasts_until_the_book_if_that_is_later() -> None:
     assert desk.ledger.take_news()[-1].to_ms == T + 9_000 + GAP_SLACK_MS
 
 
-def test_what_is_forgotten_is_not_ended() -> None:
+def test_a_book_proves_nothing_after_its_own_time() -> None:
+    """It may have come late, and what follows it may be lost."""
+    desk = Desk()
+    desk.clock.now_ms = T + 5_000
+    desk.ledger.end("a", T)
+    desk.ledger.begin("a", T, "closed")
+    assert desk.ledger.take_news()[0].from_ms == T - GAP_SLACK_MS
+
+
+def test_gaps_in_a_row_do_not_overlap_by_more_than_the_slack() -> None:
+    desk = Desk()
+    desk.ledger.begin("a", T, "first")
+    desk.clock.now_ms = T + 5_000
+    desk.ledger.end("a", T + 4_000)
+    desk.ledger.begin("a", T + 4_000, "second")
+    _, first, second = desk.ledger.take_news()
+    assert first.to_ms == T + 5_000 + GAP_SLACK_MS
+    assert second.from_ms == T + 5_000 - GAP_SLACK_MS
+
+
+def test_what_is_forgotten_is_not_remembered() -> None:
     desk = Desk()
     desk.ledger.begin("a", T, "closed")
     desk.ledger.confirm_complete("a")
     desk.ledger.take_news()
     desk.ledger.forget(["a", "unknown"])
+    desk.ledger.begin("a", 5_000, "closed")
+    assert desk.ledger.take_news() == [
+        Gap(("a",), 5_000 - GAP_SLACK_MS, None, "closed")
+    ]
+    desk.ledger.forget(["a"])
     desk.ledger.end("a", T)
     assert desk.ledger.take_news() == []
-    desk.ledger.begin("a", 5_000, "closed")
-    assert desk.ledger.take_news()[0].from_ms == 5_000 - GAP_SLACK_MS
