@@ -74,10 +74,13 @@ async def receive_bare(flood: Flood, port: int) -> Receipt:
     """Receive every frame with `websockets` and look at none of them."""
     async with subscribed(flood, port) as socket:
         meter = Meter()
-        for _ in range(flood.messages):
-            frame = await socket.recv(decode=False)
+        count = 0
+        async for frame in socket:
+            count += 1
+            if count == flood.messages:
+                break
         receipt = meter.stop({"frames": flood.messages})
-    if flood.end_hash.encode() not in frame:
+    if flood.end_hash not in str(frame):
         receipt.problems.append("the last frame is not the end")
     return receipt
 

@@ -21,12 +21,15 @@ from order_book import HashFields, OrderBook
 FIRST_BOOK_TIMEOUT_S = 10.0
 ASK_AFTER_SILENCE_S = 9.0
 ASK_AGAIN_S = 30.0
-# What the witness has seen may still be on its way over the stream.
+STARVED_AFTER_S = 45.0
+# What the witness has seen may still be on its way over the stream, for 11 s under
+# load: until the connection is silent, or has delivered something newer.
 CONFIRM_S = 2.0
 # The book that follows a trade often heals a doubt by itself.
 RESYNC_AFTER_S = 1.0
 RECOVERY_BASE_S = 10.0
 RECOVERY_CAP_S = 300.0
+GONE_AFTER_S = 600.0
 HASH_CHECKS_PER_INSPECTION = 50
 RIGHT_HASH_COUNTS_FOR_S = 60.0
 
@@ -57,10 +60,14 @@ class _Watched:
     waiting_since_s: float | None = None
     seen_at_s: float = 0.0
     seen_updates: int = -1
+    was_alive: bool = False
     asked_at_s: float | None = None
     is_unknown: bool = False
+    bookless_since_s: float | None = None
     suspect_since_s: float | None = None
     suspect_ms: int = 0
+    stream_ms: int = 0
+    is_stream_silent: bool = False
     strikes: int = 0
     freezes: int = 0
     rest_until_s: float = 0.0
@@ -93,6 +100,14 @@ class AssetWatch:
             watched.waiting_since_s = watched.seen_at_s = now_s
             watched.suspect_since_s = watched.untrusted_since_s = None
 
+    def note_stream(
+        self, asset_ids: Iterable[str], newest_ms: int, silence_s: float
+    ) -> None:
+        """Note how far the connection of these has come: its newest event's time."""
+        for watched in self._known(asset_ids):
+            watched.stream_ms = newest_ms
+            watched.is_stream_silent = silence_s >= ASK_AFTER_SILENCE_S
+
     def suspend(self, asset_ids: Iterable[str]) -> None:
         """Expect nothing: the connection of these is down, or is not being read."""
         for watched in self._known(asset_ids):
@@ -102,17 +117,39 @@ class AssetWatch:
         """Look up those still followed: a caller's list may be older than that."""
         return [self._watched[each] for each in asset_ids if each in self._watched]
 
-    def most_active_first(self, asset_ids: Iterable[str]) -> list[str]:
-        """Order assets by when they last moved: a freeze shows there first."""
-        return sorted(asset_ids, key=lambda each: -self._watched[each].seen_at_s)
+    def in_order_of_need(self, asset_ids: Iterable[str], now_s: float) -> list[str]:
+        """Order assets to ask about: those left waiting too long, then the most active.
+
+        A freeze shows first where most happens.
+        """
+
+        def need(asset_id: str) -> tuple[bool, float]:
+            watched = self._watched[asset_id]
+            asked_at_s = watched.asked_at_s or 0.0
+            if now_s - max(asked_at_s, watched.seen_at_s) > STARVED_AFTER_S:
+                return False, asked_at_s
+            return True, -watched.seen_at_s
+
+        return sorted(asset_ids, key=need)
 
     def is_unknown(self, asset_id: str) -> bool:
         """Whether REST knows no book of this asset: closed, settled or mistyped."""
-        return self._watched[asset_id].is_unknown
+        watched = self._watched.get(asset_id)
+        return watched is None or watched.is_unknown
+
+    def is_gone(self, asset_id: str, now_s: float) -> bool:
+        """Whether an asset that was alive has had no book anywhere for long."""
+        watched = self._watched[asset_id]
+        if watched.book.has_book or not watched.is_unknown or not watched.was_alive:
+            watched.bookless_since_s = None
+        elif watched.bookless_since_s is None:
+            watched.bookless_since_s = now_s
+        return _lasted(watched.bookless_since_s, GONE_AFTER_S, now_s)
 
     def is_frozen(self, asset_id: str) -> bool:
         """Whether the witness has seen more of this asset than the stream."""
-        return self._watched[asset_id].suspect_since_s is not None
+        watched = self._watched.get(asset_id)
+        return watched is not None and watched.suspect_since_s is not None
 
     def inspect(self, now_s: float) -> Findings:
         """Look at every asset whose connection is up."""
@@ -216,7 +253,9 @@ def _look_at_life(
         return
     if _lasted(watched.untrusted_since_s, RESYNC_AFTER_S, now_s):
         _recover(asset_id, watched, now_s, findings)
-    elif _lasted(watched.suspect_since_s, CONFIRM_S, now_s):
+    elif _lasted(watched.suspect_since_s, CONFIRM_S, now_s) and (
+        watched.is_stream_silent or watched.stream_ms >= watched.suspect_ms
+    ):
         _rest(watched, watched.freezes, now_s)
         watched.freezes += 1
         findings.frozen.append(asset_id)
@@ -228,6 +267,7 @@ def _note_changes(watched: _Watched, now_s: float) -> None:
     book = watched.book
     if book.update_count != watched.seen_updates:
         watched.seen_updates, watched.seen_at_s = book.update_count, now_s
+        watched.was_alive = True
         if watched.suspect_ms <= book.timestamp_ms:
             watched.suspect_since_s = None
         if book.is_trusted:

@@ -19,12 +19,16 @@ from market_events import (
     LastTradePrice,
     MalformedEvent,
     MarketEvent,
+    MarketResolved,
+    NewMarket,
     PriceChange,
     TickSizeChange,
+    UnknownEvent,
 )
 from order_book import OrderBook
 
 
+ANNOUNCEMENTS_KEPT = 1_000
 # Whatever is wrong with one of these, no level depends on it.
 _NO_BOOK_EVENTS = ("best_bid_ask", "last_trade_price", "new_market", "market_resolved")
 
@@ -34,6 +38,10 @@ class BookKeeper:
 
     def __init__(self, gaps: GapLedger) -> None:
         self.books: dict[str, OrderBook] = {}
+        self.malformed_count = 0
+        self.unknown_count = 0
+        self.resolved: set[str] = set()
+        self._announced: dict[tuple[str, int], None] = {}
         self._gaps = gaps
 
     def follow(self, asset_ids: Iterable[str]) -> None:
@@ -46,6 +54,7 @@ class BookKeeper:
         asset_ids = list(asset_ids)
         for asset_id in asset_ids:
             self.books.pop(asset_id, None)
+            self.resolved.discard(asset_id)
         self._gaps.forget(asset_ids)
 
     def apply(self, event: MarketEvent, books: Mapping[str, OrderBook]) -> bool:
@@ -54,16 +63,33 @@ class BookKeeper:
         `books` are those the connection owns: an asset that has moved to another
         connection gets nothing more from its old one.
         """
+        if type(event) is PriceChange:  # nine in ten are
+            return self._apply_change(event, books)
         match event:
-            case PriceChange():
-                return self._apply_change(event, books)
             case Book() | LastTradePrice() | TickSizeChange() | BestBidAsk():
                 book = books.get(event.asset_id)
                 if book is not None:
                     self._apply_to(book, event)
                 return book is not None
             case MalformedEvent():
+                self.malformed_count += 1
                 self._doubt_named_assets(event, books)
+            case UnknownEvent():
+                self.unknown_count += 1
+            case MarketResolved():
+                self.resolved.update(self.books.keys() & set(event.asset_ids))
+            case NewMarket():
+                return self._is_news(event)
+        return True
+
+    def _is_news(self, event: NewMarket) -> bool:
+        """Whether this is the first copy: every socket is sent one."""
+        key = event.condition_id, event.timestamp_ms
+        if key in self._announced:
+            return False
+        if len(self._announced) >= ANNOUNCEMENTS_KEPT:
+            del self._announced[next(iter(self._announced))]
+        self._announced[key] = None
         return True
 
     def _apply_to(
@@ -81,20 +107,21 @@ class BookKeeper:
                 self._doubt(book)
 
     def _apply_change(self, event: PriceChange, books: Mapping[str, OrderBook]) -> bool:
+        timestamp_ms = event.timestamp_ms
         last_of_asset = {}
         for change in event.price_changes:
             book = books.get(change.asset_id)
-            if book is not None:
+            if book is not None and not book.has_seen(change.hash, timestamp_ms):
                 book.set_level(
-                    change.side, change.price, change.size, event.timestamp_ms
+                    change.side, change.price_text, change.size_text, timestamp_ms
                 )
-                last_of_asset[change.asset_id] = book, change
-        for book, change in last_of_asset.values():
+                last_of_asset[book] = change
+        for book, change in last_of_asset.items():
             book.confirm(
-                change.best_bid,
-                change.best_ask,
-                timestamp_ms=event.timestamp_ms,
-                book_hash=change.hash,
+                change.best_bid_text,
+                change.best_ask_text,
+                timestamp_ms,
+                change.hash,
             )
             if book.why_untrusted is not None:
                 self._doubt(book)
@@ -102,8 +129,8 @@ class BookKeeper:
 
     def _apply_book(self, event: Book, book: OrderBook) -> None:
         book.replace(
-            {level.price: level.size for level in event.bids},
-            {level.price: level.size for level in event.asks},
+            {level.price_text: level.size_text for level in event.bids},
+            {level.price_text: level.size_text for level in event.asks},
             timestamp_ms=event.timestamp_ms,
             condition_id=event.condition_id,
             book_hash=event.hash,

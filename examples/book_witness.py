@@ -8,7 +8,8 @@ Copy with: asset_watch.py, order_book.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Self
 
 import aiohttp
@@ -38,7 +39,8 @@ class _RestBook(msgspec.Struct):
     hash: str | None = None
 
 
-_decode_books = msgspec.json.Decoder(list[_RestBook], strict=False).decode
+_decode_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_book = msgspec.json.Decoder(_RestBook, strict=False).decode
 
 
 class BookWitness:
@@ -62,17 +64,15 @@ class BookWitness:
             ) as answer:
                 if answer.status != 200:
                     raise WitnessError(f"POST /books answered HTTP {answer.status}")
-                books = _decode_books(await _read_bounded(answer))
-        except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError) as error:
+                rows = _decode_rows(await _read_bounded(answer))
+        except (
+            aiohttp.ClientError,
+            TimeoutError,
+            msgspec.MsgspecError,
+            RecursionError,
+        ) as error:
             raise WitnessError(f"POST /books: {type(error).__name__}") from error
-        return {
-            book.asset_id: Testimony(
-                book.timestamp,
-                book.hash,
-                HashFields(book.min_order_size, book.tick_size, book.neg_risk),
-            )
-            for book in books
-        }
+        return dict(_testimonies(rows))
 
     def _client(self) -> aiohttp.ClientSession:
         """Open the connection pool on first use: it belongs to the running loop."""
@@ -94,6 +94,15 @@ class BookWitness:
     async def __aexit__(self, *_exception: object) -> None:
         """Close it."""
         await self.close()
+
+
+def _testimonies(rows: Iterable[msgspec.Raw]) -> Iterator[tuple[str, Testimony]]:
+    """Read each row on its own: an odd one says nothing of the others."""
+    for row in rows:
+        with suppress(msgspec.MsgspecError, RecursionError):
+            book = _decode_book(row)
+            fields = HashFields(book.min_order_size, book.tick_size, book.neg_risk)
+            yield book.asset_id, Testimony(book.timestamp, book.hash, fields)
 
 
 async def _read_bounded(answer: aiohttp.ClientResponse) -> bytes:

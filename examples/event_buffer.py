@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
@@ -20,6 +20,9 @@ from market_events import BestBidAsk, Book, MarketEvent, PriceChange
 
 
 MAX_WAITING_EVENTS = 10_000
+TWO_CONSUMERS = (
+    "two consumers read this feed: use either callbacks or one loop over events()"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +81,23 @@ _CONFLATED = (Book, PriceChange, BestBidAsk)
 class EventBuffer:
     """A bounded queue with one consumer.
 
-    `is_used` stays False until somebody reads: without a consumer nothing is kept,
-    since whoever only asks for books needs no events.
+    `is_used` is False while nobody reads: then nothing is kept, since whoever only asks
+    for books needs no events, and `left_at_s` (loop clock) says since when. `is_full` says that so much waits
+    which must not be dropped that reading should pause.
     """
 
     def __init__(self, capacity: int = MAX_WAITING_EVENTS) -> None:
         self.capacity = capacity
         self.conflated_count = 0
         self.is_used = False
+        self.is_full = False
         self._waiting: deque[FeedEvent] = deque()
         self._arrival = asyncio.Event()
+        self._is_awaited = False
+        self._readers = 0
+        self.left_at_s: float | None = None
+        self.is_over = asyncio.Event()
         self._room = asyncio.Event()
-        self._room.set()
         self._is_closed = False
         self._error: BaseException | None = None
 
@@ -101,46 +109,77 @@ class EventBuffer:
         if not self.is_used:
             return
         self._waiting.extend(events)
-        self._arrival.set()
+        if self._is_awaited:
+            self._arrival.set()
         if len(self._waiting) > self.capacity:
             self._conflate()
 
-    @property
-    def is_full(self) -> bool:
-        """Whether so much that must not be dropped waits that reading should pause."""
-        return not self._room.is_set()
-
     async def wait_for_room(self) -> None:
         """Wait until the consumer has caught up."""
-        await self._room.wait()
+        while self.is_full:
+            await self._room.wait()
 
     def close(self, error: BaseException | None = None) -> None:
         """End `read()` after what waits; with an error, raise it there."""
         self._is_closed = True
+        self.is_over.set()
         self._error = self._error or error
         self._arrival.set()
-        self._room.set()
+        self._make_room()
 
     def raise_error(self) -> None:
         """Raise what ended the feed, if something did."""
         if self._error is not None:
             raise self._error
 
-    async def read(self) -> AsyncGenerator[FeedEvent, None]:
-        """Yield events as they come, until `close()`."""
+    async def read(
+        self, begin: Callable[[], Awaitable[None]] | None = None
+    ) -> AsyncGenerator[FeedEvent, None]:
+        """Yield events as they come, until `close()`; `begin` is awaited first.
+
+        Raises:
+            RuntimeError: another consumer has begun to read; each event goes to one.
+
+        """
         self.is_used = True
+        self._readers += 1
+        this_reader = self._readers
         waiting = self._waiting
-        while True:
-            while waiting:
-                event = waiting.popleft()
-                if self.is_full and len(waiting) <= self.capacity // 4:
-                    self._room.set()
-                yield event
-            if self._is_closed:
-                self.raise_error()
-                return
+        try:
+            if begin is not None:
+                await begin()
+            while await self._has_more(this_reader):
+                while waiting:
+                    event = waiting.popleft()
+                    if self.is_full and len(waiting) <= self.capacity // 4:
+                        self._make_room()
+                    yield event
+                    if this_reader != self._readers:
+                        raise RuntimeError(TWO_CONSUMERS)
+        finally:
+            if this_reader == self._readers:
+                self._leave()
+
+    async def _has_more(self, reader: int) -> bool:
+        """Wait for events; False at the end, when all have been read."""
+        if not self._waiting and not self._is_closed:
+            self._is_awaited = True
             self._arrival.clear()
             await self._arrival.wait()
+            self._is_awaited = False
+        if reader != self._readers:
+            raise RuntimeError(TWO_CONSUMERS)
+        if not self._waiting and self._is_closed:
+            self.raise_error()
+            return False
+        return True
+
+    def _leave(self) -> None:
+        """Keep nothing while nobody reads: a full buffer would stop the sockets."""
+        self.is_used = False
+        self._waiting.clear()
+        self._make_room()
+        self.left_at_s = asyncio.get_running_loop().time()
 
     def _conflate(self) -> None:
         kept: list[FeedEvent] = []
@@ -161,7 +200,12 @@ class EventBuffer:
         if dropped:
             self._waiting.append(BooksConflated(frozenset(moved), dropped))
         if len(kept) >= self.capacity // 2:
+            self.is_full = True
             self._room.clear()
+
+    def _make_room(self) -> None:
+        self.is_full = False
+        self._room.set()
 
 
 def _assets_of(event: Book | PriceChange | BestBidAsk) -> Iterable[str]:

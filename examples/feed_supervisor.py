@@ -19,7 +19,7 @@ from book_keeper import BookKeeper
 from book_witness import MAX_IDS_PER_REQUEST, BookWitness, WitnessError
 from event_buffer import AssetsEnded, ConnectionChange, EventBuffer, FeedEvent
 from gap_ledger import GapLedger
-from market_events import MalformedEvent, UnknownEvent, parse_market_frame
+from market_events import parse_market_frame
 from robust_websocket import ConnectionGap
 from shard import Shard
 from socket_pool import SocketPool
@@ -29,7 +29,6 @@ INSPECT_EVERY_S = 0.5
 WITNESS_SPACING_S = 0.5
 WITNESS_REST_CAP_S = 60.0
 SILENT_SOCKET_S = 9.0
-STUCK_REST_S = 300.0
 REUNITE_EVERY_S = 10.0
 MOVE_AT_ONCE = 100
 # The venue's words when the last market of a connection has settled.
@@ -58,7 +57,7 @@ class FeedSupervisor:
         proxy: str | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        self.gaps = GapLedger(wall_clock_ms)
+        self.gaps = GapLedger(_SteadyClock(wall_clock_ms))
         self.keeper = BookKeeper(self.gaps)
         self.watch = AssetWatch()
         self.pool = SocketPool(
@@ -69,31 +68,44 @@ class FeedSupervisor:
             proxy=proxy,
             rng=rng,
         )
-        self.malformed_count = 0
-        self.unknown_count = 0
         self._buffer = buffer
         self._recovery = _Recovery(self.watch, self.keeper, self.pool)
         self._inquiry = (
             None if witness is None else _Inquiry(witness, self.watch, self.gaps)
         )
-        self._stuck_rest_until_s = 0.0
         self._reunite_at_s = 0.0
 
     async def follow(self, asset_ids: Iterable[str]) -> None:
         """Want these assets as well."""
-        wanted = list(dict.fromkeys(asset_ids))
+        wanted = [each for each in dict.fromkeys(asset_ids) if not self.follows(each)]
         self.keeper.follow(wanted)
         books = [self.keeper.books[asset_id] for asset_id in wanted]
         self.watch.follow(books)
         await self.pool.add(books)
         self._recovery.expect_books(wanted)
 
+    def follows(self, asset_id: str) -> bool:
+        """Whether this asset is wanted."""
+        return asset_id in self.keeper.books
+
     async def unfollow(self, asset_ids: Iterable[str]) -> None:
         """Want these no more."""
-        gone = [each for each in asset_ids if each in self.keeper.books]
-        await self.pool.remove(gone)
+        gone = [each for each in asset_ids if self.follows(each)]
         self.watch.unfollow(gone)
         self.keeper.unfollow(gone)
+        self._buffer.put(self.gaps.take_news())
+        await self.pool.remove(gone)
+
+    def why_stale(self, asset_id: str) -> str | None:
+        """Say why this asset's prices should not be acted on; None if nothing does."""
+        if why := self.keeper.books[asset_id].why_untrusted:
+            return why
+        home = self.pool.homes.of(asset_id)
+        if home is None or home.is_paused:
+            return "reading is paused until the consumer catches up"
+        if self.watch.is_frozen(asset_id):
+            return "REST has seen a newer book than the stream"
+        return None
 
     async def run(self) -> None:
         """Inspect and inquire for ever; an error in either ends both."""
@@ -103,7 +115,9 @@ class FeedSupervisor:
                 group.create_task(self._inquiry.run())
 
     async def close(self) -> None:
-        """Close all sockets and the witness."""
+        """Close all sockets and the witness; no book may be believed any more."""
+        self.keeper.lose(list(self.keeper.books), "disconnected")
+        self.gaps.take_news()  # it was asked for: no news
         await self.pool.close()
         if self._inquiry is not None:
             await self._inquiry.close()
@@ -113,30 +127,23 @@ class FeedSupervisor:
         self.watch.expect_books(shard.books, asyncio.get_running_loop().time())
         self._tell_connection(is_up=True, reason="")
 
-    def on_frame(self, shard: Shard, frame: bytes) -> None:
+    def on_frame(self, shard: Shard, frame: bytes) -> bool:
         """Apply one frame to the books, then hand its events on."""
-        keeper, books = self.keeper, shard.books
-        events: list[FeedEvent] = []
-        for event in parse_market_frame(frame):
-            if keeper.apply(event, books):
-                events.append(event)
-                if isinstance(event, MalformedEvent):
-                    self.malformed_count += 1
-                elif isinstance(event, UnknownEvent):
-                    self.unknown_count += 1
+        apply, books, buffer = self.keeper.apply, shard.books, self._buffer
+        events: list[FeedEvent] = [
+            event for event in parse_market_frame(frame) if apply(event, books)
+        ]
         if self.gaps.has_news:
-            self._buffer.put(self.gaps.take_news())
-        self._buffer.put(events)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether the consumer is so far behind that reading must pause."""
-        return self._buffer.is_full
+            buffer.put(self.gaps.take_news())
+        buffer.put(events)
+        return not buffer.is_full
 
     async def wait_for_room(self, shard: Shard) -> None:
         """Let the consumer catch up; silence meanwhile is nobody's fault."""
         self.watch.suspend(shard.books)
+        shard.is_paused = True
         await self._buffer.wait_for_room()
+        shard.is_paused = False
         self._recovery.expect_books(shard.books)
 
     async def on_lost(self, shard: Shard, gap: ConnectionGap) -> None:
@@ -151,19 +158,29 @@ class FeedSupervisor:
             self._recovery.expect_books(assets)
         self._tell_connection(is_up=False, reason=gap.reason)
 
+    def on_closed(self, shard: Shard) -> None:
+        """Say that a socket nobody needs any more was closed."""
+        self._tell_connection(is_up=False, reason="not needed any more")
+
     def on_failed(self, error: BaseException) -> None:
         """Hand an error that ends the feed to the consumer."""
         self._buffer.close(error)
 
     async def _end(self, shard: Shard) -> None:
-        """Let go of settled assets; what had no book yet gets another socket."""
-        ended = tuple(each for each, book in shard.books.items() if book.has_book)
-        waiting = [book for book in shard.books.values() if not book.has_book]
-        await self.pool.close_shard(shard)
-        self.watch.unfollow(ended)
-        self.keeper.unfollow(ended)
-        await self.pool.add(waiting)
-        self._buffer.put([AssetsEnded(ended, ALL_RESOLVED)])
+        """Let go of settled assets; what had no book yet stays, and so does its wait."""
+        await self._let_go(
+            [
+                asset_id
+                for asset_id, book in shard.books.items()
+                if book.has_book or self.watch.is_unknown(asset_id)
+            ],
+            ALL_RESOLVED,
+        )
+
+    async def _let_go(self, asset_ids: Sequence[str], reason: str) -> None:
+        if asset_ids:
+            await self.unfollow(asset_ids)
+            self._buffer.put([AssetsEnded(tuple(asset_ids), reason)])
 
     async def _inspect_for_ever(self) -> None:
         clock = asyncio.get_running_loop().time
@@ -173,6 +190,10 @@ class FeedSupervisor:
 
     async def _inspect(self, now_s: float) -> None:
         await self.pool.sync()
+        for shard in self.pool.shards:
+            newest_ms = shard.newest_event_ms(now_s)
+            self.gaps.observe_clock(newest_ms)
+            self.watch.note_stream(shard.books, newest_ms, shard.socket.silence_s or 0)
         findings = self.watch.inspect(now_s)
         for asset_id in findings.wrong_hash:
             self.keeper.doubt(asset_id, "diverged: its hash is not the venue's")
@@ -183,6 +204,17 @@ class FeedSupervisor:
             await self._recovery.move(
                 self.pool.homes.split_pairs(), "joins its market's other asset"
             )
+        await self._let_go(
+            [
+                asset_id
+                for asset_id in self.keeper.books
+                if self.watch.is_gone(asset_id, now_s)
+                or (
+                    asset_id in self.keeper.resolved and self.watch.is_unknown(asset_id)
+                )
+            ],
+            "REST has no order book of it any more",
+        )
         if self._inquiry is not None:
             self._inquiry.ask(findings.ask)
         self._buffer.put(self.gaps.take_news())
@@ -192,7 +224,6 @@ class FeedSupervisor:
         frozen = set(findings.frozen)
         dropped = set()
         for shard in self.pool.shards:
-            self.gaps.observe_clock(shard.newest_event_ms(now_s))
             why = self._why_bad(shard, frozen & shard.books.keys(), now_s)
             if why is not None and shard.is_open:
                 shard.socket.drop(why)
@@ -211,8 +242,7 @@ class FeedSupervisor:
             return f"silent for {silence_s:.0f} s, which is not its habit"
         if shard.is_late(now_s) and not all(map(self.watch.is_unknown, shard.books)):
             return f"no book within {FIRST_BOOK_TIMEOUT_S:.0f} s"
-        if shard.has_stuck_times(now_s) and now_s >= self._stuck_rest_until_s:
-            self._stuck_rest_until_s = now_s + STUCK_REST_S
+        if shard.has_stuck_times(now_s):
             return "event times stand still"
         return None
 
@@ -220,6 +250,23 @@ class FeedSupervisor:
         open_count = sum(shard.is_open for shard in self.pool.shards)
         change = ConnectionChange(is_up, open_count, reason)
         self._buffer.put([change, *self.gaps.take_news()])
+
+
+class _SteadyClock:
+    """Unix milliseconds at the first call, and the loop's own clock from there.
+
+    A wall clock that is set meanwhile would move the ends of every gap.
+    """
+
+    def __init__(self, wall_clock_ms: Callable[[], int]) -> None:
+        self._wall_clock_ms = wall_clock_ms
+        self._start_ms: int | None = None
+
+    def __call__(self) -> int:
+        loop_ms = int(asyncio.get_running_loop().time() * 1000)
+        if self._start_ms is None:
+            self._start_ms = self._wall_clock_ms() - loop_ms
+        return self._start_ms + loop_ms
 
 
 class _Recovery:
@@ -281,8 +328,9 @@ class _Inquiry:
         self._has_questions = asyncio.Event()
 
     def ask(self, asset_ids: Sequence[str]) -> None:
-        """Replace the open questions by these, the most active assets first."""
-        self._questions = self._watch.most_active_first(asset_ids)
+        """Replace the open questions by these."""
+        now_s = asyncio.get_running_loop().time()
+        self._questions = self._watch.in_order_of_need(asset_ids, now_s)
         if asset_ids:
             self._has_questions.set()
 
@@ -293,6 +341,7 @@ class _Inquiry:
             await self._has_questions.wait()
             self._has_questions.clear()
             batch, self._questions = self._questions[:MAX_IDS_PER_REQUEST], []
+            asked_ms = self._gaps.venue_now_ms()
             try:
                 testimonies = await self._witness.look(batch)
             except WitnessError as error:
@@ -303,7 +352,7 @@ class _Inquiry:
                 failures, pause_s = 0, WITNESS_SPACING_S
                 now_s = asyncio.get_running_loop().time()
                 for asset_id in self._watch.testify(batch, testimonies, now_s):
-                    self._gaps.confirm_complete(asset_id)
+                    self._gaps.confirm_complete(asset_id, asked_ms)
             self.is_failing = failures > 0
             await asyncio.sleep(pause_s)
 

@@ -7,7 +7,7 @@ integer milliseconds, and `""` on the wire is `None` here.
 
 Pure: no I/O and no clock.
 
-Copy with: nothing.
+Copy with: wire_numbers.py.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import msgspec
+
+from wire_numbers import PRICE_OF, is_number, require_sizes
 
 
 MARKET_URL = "wss://ws-subscriptions-clob.polymarket.com/ws/market"
@@ -37,23 +39,43 @@ _RENAMED = {
 }
 
 
-class Level(msgspec.Struct, frozen=True, gc=False):
-    """All that rests at one price: `price` in USD per share (0 to 1), `size` in shares.
+class Level(
+    msgspec.Struct,
+    frozen=True,
+    gc=False,
+    rename={"price_text": "price", "size_text": "size"}.get,
+):
+    """All that rests at one price, in the wire's own texts and as exact numbers.
 
-    Numbers outside those ranges, or no numbers at all, raise `ValueError` here and
-    in every class below: no impossible value ever reaches a book.
+    Numbers that cannot be, such as a negative size or a price over 1, are refused in
+    this module with `ValueError`, so that none ever reaches a book.
     """
 
-    price: Decimal
-    size: Decimal
+    price_text: str
+    size_text: str
 
-    def __post_init__(self) -> None:
-        """Refuse impossible numbers."""
-        _require_prices(self.price)
-        _require_size(self.size)
+    @property
+    def price(self) -> Decimal:
+        """USD per share, 0 to 1."""
+        return PRICE_OF[self.price_text]
+
+    @property
+    def size(self) -> Decimal:
+        """Shares."""
+        return Decimal(self.size_text)
 
 
-class LevelChange(msgspec.Struct, frozen=True, gc=False):
+class LevelChange(
+    msgspec.Struct,
+    frozen=True,
+    gc=False,
+    rename={
+        "price_text": "price",
+        "size_text": "size",
+        "best_bid_text": "best_bid",
+        "best_ask_text": "best_ask",
+    }.get,
+):
     """One entry of a `price_change`: the level's new total, not a difference.
 
     `side` BUY is the bid side. `size` zero removes the level. `best_bid` and
@@ -62,23 +84,42 @@ class LevelChange(msgspec.Struct, frozen=True, gc=False):
     """
 
     asset_id: Text
-    price: Decimal
+    price_text: str
     side: Side
-    size: Decimal | None = None
+    size_text: str | None = None
     hash: Text | None = None
-    best_bid: Decimal | None = None
-    best_ask: Decimal | None = None
+    best_bid_text: str | None = None
+    best_ask_text: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse impossible numbers. Written out flat: it runs for every entry."""
-        bid, ask, size = self.best_bid, self.best_ask, self.size
-        if not (
-            _ZERO <= self.price <= _ONE
-            and (bid is None or _ZERO <= bid <= _ONE)
-            and (ask is None or _ZERO <= ask <= _ONE)
-            and (size is None or _ZERO <= size <= _MOST_SHARES)
-        ):
-            raise ValueError("a price lies outside 0..1, or a size is no size")
+        """Refuse impossible numbers."""
+        _ = PRICE_OF[self.price_text]
+        if self.best_bid_text is not None:
+            _ = PRICE_OF[self.best_bid_text]
+        if self.best_ask_text is not None:
+            _ = PRICE_OF[self.best_ask_text]
+        if self.size_text is not None and not is_number(self.size_text):
+            raise ValueError(f"not a size: {self.size_text!r:.40}")
+
+    @property
+    def price(self) -> Decimal:
+        """The level that changed, in USD per share."""
+        return PRICE_OF[self.price_text]
+
+    @property
+    def size(self) -> Decimal | None:
+        """What rests there now, in shares; None if the venue did not say."""
+        return None if self.size_text is None else Decimal(self.size_text)
+
+    @property
+    def best_bid(self) -> Decimal | None:
+        """The highest bid after the change; None if the venue did not say."""
+        return None if self.best_bid_text is None else PRICE_OF[self.best_bid_text]
+
+    @property
+    def best_ask(self) -> Decimal | None:
+        """The lowest ask after the change; None if the venue did not say."""
+        return None if self.best_ask_text is None else PRICE_OF[self.best_ask_text]
 
 
 class _Wire(
@@ -114,6 +155,9 @@ class Book(_Wire, frozen=True, tag="book"):
     def __post_init__(self) -> None:
         """Refuse impossible numbers."""
         _require_prices(self.tick_size, self.last_trade_price)
+        for side in (self.bids, self.asks):
+            _ = [PRICE_OF[level.price_text] for level in side]
+            require_sizes([level.size_text for level in side])
 
 
 class PriceChange(_Wire, frozen=True, tag="price_change"):
@@ -359,8 +403,10 @@ def _type_by_shape(element: Mapping[str, Any]) -> str | None:
 
 def _require_prices(*prices: Decimal | None) -> None:
     for price in prices:
-        if price is not None and not _ZERO <= price <= _ONE:
-            raise ValueError("a price lies outside 0..1")
+        if price is not None and not (
+            _ZERO <= price <= _ONE and len(f"{price}") <= 24 and price.adjusted() >= -18
+        ):
+            raise ValueError("a price lies outside 0..1, or has absurdly many digits")
 
 
 def _require_finite(number: Decimal | None) -> None:

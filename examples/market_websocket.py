@@ -17,6 +17,7 @@ import argparse
 import asyncio
 import inspect
 import logging
+import os
 import random
 import sys
 import time
@@ -49,6 +50,8 @@ from subscription_manager import MAX_ASSETS_PER_CONNECTION
 
 AssetIds: TypeAlias = str | Iterable[str]
 Callback: TypeAlias = Callable[[Any], Any]
+
+OVER = "this feed was disconnected: make a new MarketWebSocket"
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +134,8 @@ class MarketWebSocket(MarketCallbacks):
     """A feed of many assets over as many sockets as they need.
 
     Args:
-        asset_ids: what to follow from the start.
+        asset_ids: what to follow from the start; with custom features it may be empty,
+            which brings the `new_market` of the whole venue.
         clob_url: host of the REST witness that tells quiet from frozen; None: none.
         wants_custom_features: also get `best_bid_ask`, `new_market`, `market_resolved`.
         max_waiting_events: how far a consumer may fall behind before books conflate.
@@ -153,7 +157,10 @@ class MarketWebSocket(MarketCallbacks):
         wall_clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         rng: random.Random | None = None,
     ) -> None:
+        if max_assets_per_socket < 2:
+            raise ValueError("a socket must carry at least the two assets of a market")
         self._first_assets = _as_list(asset_ids)
+        self._wants_custom_features = wants_custom_features
         self._buffer = EventBuffer(max_waiting_events)
         self._feed = FeedSupervisor(
             url,
@@ -166,50 +173,74 @@ class MarketWebSocket(MarketCallbacks):
             rng=rng,
         )
         self._tasks: list[asyncio.Task[None]] = []
+        self._is_over = False
 
     async def connect(self) -> None:
-        """Start to follow, in the background; returns at once."""
+        """Start to follow, in the background; returns at once.
+
+        Raises:
+            RuntimeError: after `disconnect()`. Make a new `MarketWebSocket` then.
+
+        """
+        if self._is_over:
+            raise RuntimeError(OVER)
         if self._tasks:
             return
         self._tasks = [asyncio.create_task(self._guard(self._feed.run()))]
         if self.has_callbacks():
             self._tasks.append(asyncio.create_task(self._guard(self._dispatch())))
         await self._feed.follow(self._first_assets)
+        if self._wants_custom_features and not self._first_assets:
+            self._feed.pool.discover()
 
     async def disconnect(self) -> None:
         """Close every socket, within 2 s, and end `events()`."""
+        self._is_over = True
         tasks, self._tasks = self._tasks, []
-        for task in tasks:
+        # A callback may call this: it runs in a task that has to end by itself.
+        others = [task for task in tasks if task is not asyncio.current_task()]
+        for task in others:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        if others:
+            await asyncio.wait(others)
         await self._feed.close()
         self._buffer.close()
 
-    async def events(self) -> AsyncGenerator[FeedEvent, None]:
+    def events(self) -> AsyncGenerator[FeedEvent, None]:
         """Yield every event, with the books already up to date. One consumer.
 
         Connects if need be. Raises what ended the feed: `HandshakeRejectedError` if
         the venue refuses every connection.
         """
-        self._buffer.is_used = True
+        return self._buffer.read(begin=self._begin)
+
+    async def _begin(self) -> None:
+        """Connect; say what a consumer missed that comes back to the loop."""
         await self.connect()
-        async for event in self._buffer.read():
-            yield event
+        if self._buffer.left_at_s is not None:
+            away_s = asyncio.get_running_loop().time() - self._buffer.left_at_s
+            gap = self._feed.gaps.of_all(self.subscribed_tokens, away_s)
+            self._buffer.put([gap])
 
     async def wait_closed(self) -> None:
         """Wait until the feed ends, and raise what ended it."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        await self._buffer.is_over.wait()
         self._buffer.raise_error()
 
     async def subscribe(self, asset_ids: AssetIds) -> None:
         """Follow these as well, over living connections where there is room."""
-        await self._feed.follow(_as_list(asset_ids))
+        if self._is_over:
+            raise RuntimeError(OVER)
+        if self._tasks:
+            await self._feed.follow(_as_list(asset_ids))
+        else:
+            self._first_assets += _as_list(asset_ids)
 
     async def unsubscribe(self, asset_ids: AssetIds) -> None:
         """Stop following these."""
-        await self._feed.unfollow(_as_list(asset_ids))
+        gone = _as_list(asset_ids)
+        self._first_assets = [each for each in self._first_assets if each not in gone]
+        await self._feed.unfollow(gone)
 
     subscribe_assets = subscribe
     unsubscribe_assets = unsubscribe
@@ -240,7 +271,7 @@ class MarketWebSocket(MarketCallbacks):
         book = self.get_order_book(asset_id)
         if book is None:
             return None
-        return _market_data(book, self._feed.watch.is_frozen(asset_id))
+        return _market_data(book, self._feed.why_stale(asset_id))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures of the feed, and of each socket, ready for JSON."""
@@ -252,8 +283,8 @@ class MarketWebSocket(MarketCallbacks):
             ),
             "waiting_events": len(self._buffer),
             "conflated_count": self._buffer.conflated_count,
-            "malformed_count": self._feed.malformed_count,
-            "unknown_count": self._feed.unknown_count,
+            "malformed_count": self._feed.keeper.malformed_count,
+            "unknown_count": self._feed.keeper.unknown_count,
             "sockets": [
                 shard.metrics.to_dict() | {"assets": len(shard.books)}
                 for shard in self._feed.pool.shards
@@ -290,10 +321,7 @@ _BEST_LAST = (
 )
 
 
-def _market_data(book: OrderBook, is_frozen: bool) -> MarketData:
-    why_stale = book.why_untrusted
-    if why_stale is None and is_frozen:
-        why_stale = "REST has seen a newer book than the stream"
+def _market_data(book: OrderBook, why_stale: str | None) -> MarketData:
     return MarketData(
         book.asset_id,
         book.best_bid,
@@ -342,19 +370,25 @@ def _line_of(event: FeedEvent, ws: MarketWebSocket) -> str | None:
         case Gap():
             until = "now on" if event.to_ms is None else f"{event.to_ms} ms"
             names = ", ".join(map(_short, event.asset_ids[:4]))
-            return f"{names}  gap from {event.from_ms} ms to {until}: {event.reason}"
+            why = _safe(event.reason)
+            return f"{names}  gap from {event.from_ms} ms to {until}: {why}"
         case ConnectionChange():
-            what = "up" if event.is_up else f"lost: {event.reason}"
+            what = "up" if event.is_up else f"down: {_safe(event.reason)}"
             return f"connection {what}, {event.open_count} open"
         case _:
-            return f"{event.event_type}"
+            return _safe(event.event_type)
     tops = (ws.get_market_data(asset_id) for asset_id in sorted(ids))
     return "\n".join(
         f"{_short(top.asset_id)}  {top.best_bid} / {top.best_ask}"
-        + (f"  STALE: {top.why_stale}" if top.is_stale else "")
+        + (f"  STALE: {_safe(str(top.why_stale))}" if top.is_stale else "")
         for top in tops
         if top is not None
     )
+
+
+def _safe(text: str) -> str:
+    """Make a stranger's text fit for a terminal."""
+    return ascii(text)[1:-1][:200]
 
 
 def _short(asset_id: str) -> str:
@@ -398,6 +432,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    except BrokenPipeError:
+        # Whoever read the lines has seen enough; say nothing more, at exit neither.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except ConnectionError as error:
         sys.stderr.write(f"{error}\n")
         return 1

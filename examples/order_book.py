@@ -5,20 +5,24 @@ Feed it from the market channel: `replace` with each `book`, then for each entry
 frame. A book is worth nothing before its first snapshot, and again after anything
 that can make it wrong; `why_untrusted` then says what, until the next snapshot.
 
-Pure: no I/O and no clock. Prices (USD per share) and sizes (shares) are `Decimal`.
+Pure: no I/O and no clock. Prices (USD per share) and sizes (shares) go in as the
+wire's texts and come out as `Decimal`.
 
-Copy with: nothing.
+Copy with: wire_numbers.py.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from operator import lt
 from typing import Literal, TypeAlias
+
+from wire_numbers import PRICE_OF, is_zero
 
 
 Side: TypeAlias = Literal["BUY", "SELL"]
@@ -49,29 +53,51 @@ class HashFields:
 
 
 class BookSide:
-    """The levels of one side, sorted by price."""
+    """The levels of one side, sorted by price, in lists side by side."""
 
-    __slots__ = ("_changed_ms", "_since_ms", "prices", "sizes")
+    __slots__ = ("_changed_ms", "_removed_ms", "_since_ms", "prices", "sizes")
 
-    def __init__(self, sizes: Mapping[Decimal, Decimal], since_ms: int = 0) -> None:
-        self.sizes = {price: size for price, size in sizes.items() if size}
-        self.prices = sorted(self.sizes)
+    def __init__(self, levels: Mapping[str, str], since_ms: int = 0) -> None:
+        prices, sizes = [PRICE_OF[price] for price in levels], list(levels.values())
+        if prices and prices[0] > prices[-1]:
+            prices.reverse()  # the venue sends bids upwards and asks downwards
+            sizes.reverse()
+        # Almost never: a size that may be zero, no order, one price in two spellings.
+        if min(sizes, default="1") < "1" or not all(map(lt, prices, prices[1:])):
+            rows = dict(zip(prices, sizes, strict=True))
+            prices = sorted(price for price, size in rows.items() if not is_zero(size))
+            sizes = [rows[price] for price in prices]
+        self.prices, self.sizes = prices, sizes
         self._since_ms = since_ms
-        self._changed_ms: dict[Decimal, int] = {}
+        self._changed_ms = [since_ms] * len(prices)
+        self._removed_ms: dict[Decimal, int] = {}
 
-    def set(self, price: Decimal, size: Decimal, timestamp_ms: int) -> None:
+    def levels(self) -> list[PriceAndSize]:
+        """Return the levels, the lowest price first."""
+        return list(zip(self.prices, map(Decimal, self.sizes), strict=True))
+
+    def set(self, price_text: str, size: str, timestamp_ms: int) -> None:
         """Make `size` the level's new total, zero removes it; skip a late change."""
-        newest_ms = self._changed_ms.get(price, self._since_ms)
+        price = PRICE_OF[price_text]
+        index = bisect_left(self.prices, price)
+        exists = index < len(self.prices) and self.prices[index] == price
+        newest_ms = (
+            self._changed_ms[index]
+            if exists
+            else self._removed_ms.get(price, self._since_ms)
+        )
         if timestamp_ms < newest_ms <= timestamp_ms + LATE_BY_MS:
             return
-        self._changed_ms[price] = timestamp_ms
-        sizes = self.sizes
-        if size:
-            if price not in sizes:
-                insort(self.prices, price)
-            sizes[price] = size
-        elif sizes.pop(price, None) is not None:
-            del self.prices[bisect_left(self.prices, price)]
+        if is_zero(size):
+            self._removed_ms[price] = timestamp_ms
+            if exists:
+                del self.prices[index], self.sizes[index], self._changed_ms[index]
+        elif exists:
+            self.sizes[index], self._changed_ms[index] = size, timestamp_ms
+        else:
+            self.prices.insert(index, price)
+            self.sizes.insert(index, size)
+            self._changed_ms.insert(index, timestamp_ms)
 
 
 class Levels:
@@ -110,12 +136,12 @@ class Levels:
     @property
     def bids(self) -> list[PriceAndSize]:
         """Bids as (price, size), best first."""
-        return [(price, self._bids.sizes[price]) for price in self._bids.prices[::-1]]
+        return self._bids.levels()[::-1]
 
     @property
     def asks(self) -> list[PriceAndSize]:
         """Asks as (price, size), best first."""
-        return [(price, self._asks.sizes[price]) for price in self._asks.prices]
+        return self._asks.levels()
 
     def depth(self, side: Side, within: Decimal | None = None) -> Decimal:
         """Return the shares resting on a side, at most `within` (USD) off its best."""
@@ -152,6 +178,7 @@ class OrderBook(Levels):
         self.version: str | None = None
         self.hash_fields: HashFields | None = None
         self.why_untrusted: str | None = NO_BOOK_YET
+        self._seen_hashes: set[str] = set()
 
     @property
     def has_book(self) -> bool:
@@ -165,8 +192,8 @@ class OrderBook(Levels):
 
     def replace(
         self,
-        bids: Mapping[Decimal, Decimal],
-        asks: Mapping[Decimal, Decimal],
+        bids: Mapping[str, str],
+        asks: Mapping[str, str],
         *,
         timestamp_ms: int,
         condition_id: str = "",
@@ -175,10 +202,16 @@ class OrderBook(Levels):
         last_trade_price: Decimal | None = None,
         version: str | None = None,
     ) -> None:
-        """Take a snapshot: price to size. Nothing of the old levels stays."""
+        """Take a snapshot: price to size. Nothing of the old levels stays.
+
+        Raises:
+            ValueError: a price or size is no plain number; nothing has changed then.
+
+        """
         self._bids = BookSide(bids, timestamp_ms)
         self._asks = BookSide(asks, timestamp_ms)
         self.timestamp_ms = self.verified_ms = timestamp_ms
+        self._seen_hashes.clear()
         self.hash = book_hash
         # Only the first book after a subscription carries the next four.
         self.condition_id = condition_id or self.condition_id
@@ -191,7 +224,7 @@ class OrderBook(Levels):
         self._distrust_if_crossed()
 
     def set_level(
-        self, side: Side, price: Decimal, size: Decimal | None, timestamp_ms: int
+        self, side: Side, price: str, size: str | None, timestamp_ms: int
     ) -> None:
         """Set one level to its new total. Ignored before the first snapshot."""
         if self.why_untrusted is NO_BOOK_YET:
@@ -205,9 +238,8 @@ class OrderBook(Levels):
 
     def confirm(
         self,
-        best_bid: Decimal | None,
-        best_ask: Decimal | None,
-        *,
+        best_bid: str | None,
+        best_ask: str | None,
         timestamp_ms: int,
         book_hash: str | None = None,
     ) -> None:
@@ -221,18 +253,30 @@ class OrderBook(Levels):
             return
         if timestamp_ms < self.timestamp_ms <= timestamp_ms + LATE_BY_MS:
             return  # its top and its hash are those of an older book
-        self.timestamp_ms = timestamp_ms
+        if timestamp_ms != self.timestamp_ms:
+            self._seen_hashes.clear()
+            self.timestamp_ms = timestamp_ms
         self.hash = book_hash
+        if book_hash is not None:
+            self._seen_hashes.add(book_hash)
         bids, asks = self._bids.prices, self._asks.prices
         own_bid = bids[-1] if bids else _NO_BID
         own_ask = asks[0] if asks else _NO_ASK
-        if (best_bid is not None and best_bid != own_bid) or (
-            best_ask is not None and best_ask != own_ask and (asks or best_ask)
-        ):
+        venue_bid = own_bid if best_bid is None else PRICE_OF[best_bid]
+        venue_ask = own_ask if best_ask is None else PRICE_OF[best_ask] or _NO_ASK
+        if own_bid != venue_bid or own_ask != venue_ask:
             self.distrust(
                 f"diverged: own top {own_bid}/{own_ask}, venue {best_bid}/{best_ask}"
             )
-        self._distrust_if_crossed()
+        if own_bid >= own_ask:
+            self._distrust_if_crossed()
+
+    def has_seen(self, book_hash: str | None, timestamp_ms: int) -> bool:
+        """Whether this state was reached before in the newest millisecond.
+
+        Then it is a repeat, and a change of the same millisecond may have followed.
+        """
+        return timestamp_ms == self.timestamp_ms and book_hash in self._seen_hashes
 
     def note_trade(self, price: Decimal) -> None:
         """Remember the price of the newest trade; the book's hash covers it."""

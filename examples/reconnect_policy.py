@@ -52,6 +52,11 @@ class Backoff:
         """Forget earlier failures: a connection gave data and lived."""
         self._failures = 0
 
+    def start_over(self) -> None:
+        """Forget everything but the recent attempts."""
+        self._failures = self._rejections = 0
+        self._window_s = (0.0, 0.0)
+
     def next_delay_s(self, now: float) -> float:
         """Return the seconds to wait, and count the attempt that follows."""
         delay_s = self._rng.uniform(*self._window_s)

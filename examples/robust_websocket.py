@@ -183,16 +183,13 @@ class RobustWebSocket:
             while session := await self._next_session():
                 try:
                     while True:
-                        frame = await session.receive()
-                        if (
-                            not session.is_proven
-                            and session.data_count
-                            and (gap := self._history.proved(session))
-                        ):
-                            yield gap
-                        if self._observer is not None:
-                            self._observer.on_message()
-                        yield frame
+                        session.is_receiving = True
+                        frame = await session.recv(decode=False)
+                        session.is_receiving = False
+                        if session.is_for_the_reader(frame):
+                            if gap := self._history.note_frame(session):
+                                yield gap
+                            yield frame
                 except ConnectionClosed as closed:
                     if self._stopping.is_set():
                         break
@@ -319,12 +316,19 @@ class _History:
         if self._observer is not None:
             self._observer.on_connect()
 
-    def proved(self, session: SocketSession) -> ConnectionGap | None:
-        """Note the first data on a socket; return the gap that it ends."""
+    def note_frame(self, session: SocketSession) -> ConnectionGap | None:
+        """Count a frame; if it is the first data of its socket, return what it ends."""
+        if self._observer is not None:
+            self._observer.on_message()
+        if session.is_proven or not session.data_count:
+            return None
         session.is_proven = self.backoff.has_worked = True
         self.enter(ConnectionState.SUBSCRIBED)
         gap, self._gap = self._gap, None
-        return gap and replace(gap, to_s=session.now())
+        if gap is None:
+            return None
+        logger.info("data again after %.1f s", session.now() - gap.from_s)
+        return replace(gap, to_s=session.now())
 
     def lost(self, session: SocketSession, error: Exception) -> ConnectionGap:
         """Note the end of a socket; return the gap that begins, or goes on."""
@@ -350,8 +354,9 @@ class _History:
         logger.warning("could not connect: %s", describe(error))
 
     def ended(self, *, was_open: bool) -> None:
-        """Note that nobody reads any more."""
+        """Note that nobody reads any more; the next reader starts afresh."""
         self._gap = None
+        self.backoff.start_over()
         if was_open and self._observer is not None:
             self._observer.on_disconnect("stopped")
         if self.state is not ConnectionState.FAILED:

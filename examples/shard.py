@@ -23,6 +23,7 @@ STUCK_AFTER_S = 15.0
 STUCK_AFTER_UPDATES = 10
 # A single old event after a pause is a duplicate, or a book after a reconnect.
 STUCK_PAUSE_S = 5.0
+STUCK_REST_S = 300.0
 
 
 class Shard:
@@ -42,6 +43,7 @@ class Shard:
         self.created_at = now_s
         self.opened_at = now_s
         self.reader: asyncio.Task[None] | None = None
+        self.is_paused = False
         self._sending = asyncio.Lock()
         self._pauses = 0
         self._longest_pause_s = 0.0
@@ -51,6 +53,7 @@ class Shard:
         self._stale_updates = 0
         self._stale_since = now_s
         self._stale_at = now_s
+        self._stuck_rest_until = now_s
 
     @property
     def is_open(self) -> bool:
@@ -107,7 +110,7 @@ class Shard:
         """Return the newest event time of all books, and note whether it moves on."""
         updates = sum(book.update_count for book in self.books.values())
         newest_ms = max((book.timestamp_ms for book in self.books.values()), default=0)
-        if newest_ms > self._newest_ms:
+        if newest_ms != self._newest_ms:
             self._newest_ms, self._stale_updates = newest_ms, 0
         elif updates > self._updates_seen:
             if now_s - self._stale_at > STUCK_PAUSE_S:
@@ -118,8 +121,12 @@ class Shard:
         return newest_ms
 
     def has_stuck_times(self, now_s: float) -> bool:
-        """Whether changes keep coming while their times stand still."""
-        return (
+        """Whether changes keep coming while their times stand still; seldom True."""
+        is_stuck = (
             self._stale_updates >= STUCK_AFTER_UPDATES
             and now_s - self._stale_since >= STUCK_AFTER_S
+            and now_s >= self._stuck_rest_until
         )
+        if is_stuck:
+            self._stuck_rest_until = now_s + STUCK_REST_S
+        return is_stuck

@@ -10,6 +10,7 @@ Copy with: connection_metrics.py, order_book.py, robust_websocket.py, shard.py, 
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
@@ -17,7 +18,7 @@ from typing import Protocol
 
 from connection_metrics import ConnectionMetrics
 from order_book import OrderBook
-from robust_websocket import ConnectionGap, RobustWebSocket
+from robust_websocket import ConnectionGap, HandshakeRejectedError, RobustWebSocket
 from shard import Shard
 from subscription_manager import MAX_ASSETS_PER_CONNECTION, SubscriptionManager
 
@@ -27,6 +28,9 @@ OPEN_SPACING_S = 0.1
 FRESH_FOR_S = 30.0
 # Moving assets may use this many sockets more than they need.
 SPARE_SOCKETS = 4
+REFUSED_REST_S = 60.0
+
+logger = logging.getLogger(__name__)
 
 
 class PoolOwner(Protocol):
@@ -35,18 +39,17 @@ class PoolOwner(Protocol):
     def on_opened(self, shard: Shard) -> None:
         """Learn that a socket is up and its subscription sent."""
 
-    def on_frame(self, shard: Shard, frame: bytes) -> None:
-        """Take one frame of data."""
-
-    @property
-    def is_full(self) -> bool:
-        """Whether reading must pause."""
+    def on_frame(self, shard: Shard, frame: bytes) -> bool:
+        """Take one frame of data; return whether the next may come at once."""
 
     async def wait_for_room(self, shard: Shard) -> None:
         """Return when the next frame may be read."""
 
     async def on_lost(self, shard: Shard, gap: ConnectionGap) -> None:
         """Learn that a socket was lost; it comes back unless the shard is closed."""
+
+    def on_closed(self, shard: Shard) -> None:
+        """Learn that an open socket was closed, since nobody needs it any more."""
 
     def on_failed(self, error: BaseException) -> None:
         """Learn that a socket will not come back."""
@@ -149,31 +152,51 @@ class SocketPool:
 
     async def add(self, books: Iterable[OrderBook]) -> None:
         """Carry these assets, each beside its market's other asset if that is known."""
-        changed = set()
+        changed: dict[Shard, None] = {}
         for book in books:
             if self.homes.of(book.asset_id) is None:
                 shard = self.homes.beside_mate(book) or self._shard_with_room()
                 self.homes.place(book, shard)
-                changed.add(shard)
+                changed[shard] = None
         for shard in changed:
             await shard.sync()
 
-    async def remove(self, asset_ids: Iterable[str]) -> list[OrderBook]:
-        """Stop carrying these assets; return their books."""
+    async def remove(self, asset_ids: Iterable[str]) -> None:
+        """Stop carrying these assets."""
+        _, left = self._take_out(asset_ids)
+        await self._settle(left)
+
+    def _take_out(
+        self, asset_ids: Iterable[str]
+    ) -> tuple[list[OrderBook], list[Shard]]:
+        """Leave these without a home; return their books and where they lived."""
         taken = [out for each in asset_ids if (out := self.homes.take_out(each))]
-        for shard in {shard for _, shard in taken}:
+        return [book for book, _ in taken], list(dict.fromkeys(s for _, s in taken))
+
+    async def _settle(self, left: Iterable[Shard]) -> None:
+        """Tell the sockets that were left; close those that carry nothing now."""
+        for shard in left:
             await (shard.sync() if shard.books else self.close_shard(shard))
-        return [book for book, _ in taken]
 
     async def move(self, asset_ids: Sequence[str]) -> None:
         """Carry these, at most one socket full, on a fresh socket."""
-        old = {self.homes.of(asset_id) for asset_id in asset_ids}
-        # First off the old socket: an asset is never on two.
-        books = await self.remove(asset_ids)
-        fresh = self._fresh_shard(old, len(books))
+        books, left = self._take_out(asset_ids)
+        if books:
+            fresh = self._fresh_shard(left, len(books))
+            await self._rehouse(books, left, fresh)
+
+    async def _rehouse(
+        self, books: Iterable[OrderBook], left: Iterable[Shard], home: Shard
+    ) -> None:
+        """Let `home` carry these.
+
+        All is noted before the first wait, and the old sockets are told first: an asset
+        is never on two, and never on none.
+        """
         for book in books:
-            self.homes.place(book, fresh)
-        await fresh.sync()
+            self.homes.place(book, home)
+        await self._settle(left)
+        await home.sync()
 
     async def merge_away(self, shard: Shard) -> None:
         """Let another socket carry what a lost spare one did: a gap is there anyway.
@@ -188,10 +211,8 @@ class SocketPool:
                 and other.subscriptions.room >= len(shard.books)
                 and other is not shard
             ):
-                books = await self.remove(list(shard.books))
-                for book in books:
-                    self.homes.place(book, other)
-                await other.sync()
+                books, left = self._take_out(list(shard.books))
+                await self._rehouse(books, left, other)
                 return
 
     def _sockets_needed(self, more_assets: int) -> int:
@@ -208,7 +229,10 @@ class SocketPool:
             self.shards.remove(shard)
         for asset_id in list(shard.books):
             self.homes.take_out(asset_id)
+        was_open = shard.is_open
         await shard.socket.stop()
+        if was_open:
+            self._owner.on_closed(shard)
         if shard.reader is not None and shard.reader is not asyncio.current_task():
             shard.reader.cancel()
             await asyncio.wait([shard.reader])
@@ -218,13 +242,17 @@ class SocketPool:
         shards = list(self.shards)
         await asyncio.gather(*(self.close_shard(shard) for shard in shards))
 
+    def discover(self) -> None:
+        """Open a socket that carries no asset, for news of the whole venue."""
+        self._open_shard(max_assets=0)
+
     def _shard_with_room(self) -> Shard:
         for shard in self.shards:
             if shard.subscriptions.room > 0:
                 return shard
         return self._open_shard()
 
-    def _fresh_shard(self, avoid: set[Shard | None], room: int) -> Shard:
+    def _fresh_shard(self, avoid: Sequence[Shard], room: int) -> Shard:
         """Return a young socket, a new one, or the youngest if there are too many."""
         now_s = asyncio.get_running_loop().time()
         roomy = [
@@ -240,9 +268,9 @@ class SocketPool:
             return youngest
         return self._open_shard()
 
-    def _open_shard(self) -> Shard:
+    def _open_shard(self, max_assets: int | None = None) -> Shard:
         subscriptions = SubscriptionManager(
-            max_assets=self.max_assets,
+            max_assets=self.max_assets if max_assets is None else max_assets,
             wants_custom_features=self._wants_custom_features,
         )
         clock = asyncio.get_running_loop().time
@@ -273,18 +301,38 @@ class SocketPool:
         await asyncio.sleep(open_at - now_s)
 
     async def _read(self, shard: Shard) -> None:
-        owner = self._owner
+        is_refused = True
         try:
-            async with aclosing(shard.socket.frames()) as items:
-                async for item in items:
-                    if isinstance(item, bytes):
-                        owner.on_frame(shard, item)
-                        if owner.is_full:
-                            await owner.wait_for_room(shard)
-                    elif item.to_s is None:
-                        await owner.on_lost(shard, item)
+            while is_refused:
+                is_refused = await self._read_until_refused(shard)
+                if is_refused:
+                    await asyncio.sleep(REFUSED_REST_S)
         except Exception as error:  # noqa: BLE001 - the owner hands it to the consumer
-            owner.on_failed(error)
+            self._owner.on_failed(error)
+
+    async def _read_until_refused(self, shard: Shard) -> bool:
+        """Read a socket; return whether it was refused while others work.
+
+        Then it is this moment that is refused, not we: it may be tried again.
+        """
+        try:
+            await self._read_frames(shard)
+        except HandshakeRejectedError as error:
+            if not any(each.metrics.message_count for each in self.shards):
+                raise
+            logger.warning("%s The other sockets go on.", error)
+            return True
+        return False
+
+    async def _read_frames(self, shard: Shard) -> None:
+        owner = self._owner
+        async with aclosing(shard.socket.frames()) as items:
+            async for item in items:
+                if isinstance(item, bytes):
+                    if not owner.on_frame(shard, item):
+                        await owner.wait_for_room(shard)
+                elif item.to_s is None:
+                    await owner.on_lost(shard, item)
 
 
 class _Observer:

@@ -28,6 +28,7 @@ MAX_FRAME_BYTES = 16 * 1024 * 1024
 
 CONTROL_TEXTS = frozenset({b"PING", b"PONG", b"NO NEW ASSETS", b"INVALID OPERATION"})
 _LONGEST_CONTROL_FRAME = 24
+_JSON_STARTS = b"{["
 
 logger = logging.getLogger(__name__)
 # The library writes whole frames, credentials too, to its log at DEBUG level.
@@ -83,7 +84,11 @@ class _Connect(connect):
 
 
 class SocketSession:
-    """One socket, from its handshake to its loss."""
+    """One socket, from its handshake to its loss.
+
+    The reader calls `recv(decode=False)` with `is_receiving` set meanwhile, then
+    `is_for_the_reader`: written out there, since it happens for every frame.
+    """
 
     def __init__(
         self, socket: ClientConnection, heartbeat_s: float, data_timeout_s: float | None
@@ -93,10 +98,11 @@ class SocketSession:
         self.data_count = 0
         self.is_proven = False
         self.opened_at = self.last_data_at = self.last_frame_at = self.now()
+        self.recv = socket.recv
         self._socket = socket
         self._heartbeat_s = heartbeat_s
         self._data_timeout_s = data_timeout_s
-        self._is_receiving = False
+        self.is_receiving = False
         self.cause: Exception | None = None
         self._watcher: asyncio.Task[None] | None = None
 
@@ -110,28 +116,19 @@ class SocketSession:
         """Seconds without data, those not counted in which nobody read."""
         return self.now() - self.last_data_at
 
-    async def receive(self) -> bytes:
-        """Return the next frame that is no control text.
-
-        Raises:
-            ConnectionClosed: the socket is gone; `cause` says why if it was us.
-
-        """
-        while True:
-            self._is_receiving = True
-            frame = await self._socket.recv(decode=False)
-            self._is_receiving = False
-            self.frame_count += 1
-            if len(frame) <= _LONGEST_CONTROL_FRAME:
-                text = frame.strip()
-                if text in CONTROL_TEXTS:
-                    self._note_control(text)
-                    continue
-                if text == b"[]":
-                    # Nothing known among the requested assets: no sign of life.
-                    return frame
-            self.data_count += frame[:1] in (b"{", b"[")
-            return frame
+    def is_for_the_reader(self, frame: bytes) -> bool:
+        """Count a frame just received; False for control text, which ends here."""
+        self.frame_count += 1
+        if len(frame) > _LONGEST_CONTROL_FRAME:
+            self.data_count += frame[0] in _JSON_STARTS
+            return True
+        text = frame.strip()
+        if text in CONTROL_TEXTS:
+            self._note_control(text)
+            return False
+        # `[]`, nothing known among the requested assets, is no sign of life.
+        self.data_count += text != b"[]" and text[:1] in (b"{", b"[")
+        return True
 
     def _note_control(self, text: bytes) -> None:
         if text == b"INVALID OPERATION":
@@ -156,7 +153,7 @@ class SocketSession:
                 now = self.now()
                 # While our own program keeps the reader or the loop busy, silence
                 # says nothing about the venue.
-                is_our_fault = not self._is_receiving or now - due_at > WATCH_EVERY_S
+                is_our_fault = not self.is_receiving or now - due_at > WATCH_EVERY_S
                 if is_our_fault or self.frame_count != seen_frames:
                     seen_frames, self.last_frame_at = self.frame_count, now
                 if is_our_fault or self.data_count != seen_data:

@@ -106,6 +106,10 @@ class SubscriptionManager:
         gone = [asset_id for asset_id in self._sent if asset_id not in self._wanted]
         new = [asset_id for asset_id in self._wanted if asset_id not in self._sent]
         frames = [_operation("unsubscribe", ids) for ids in _chunks(gone)]
+        if not self._wanted and not self._is_open and self.wants_custom_features:
+            # Without assets it is a subscription to the news of the whole venue.
+            frames.append(self._initial(()))
+            self._is_open = True
         for ids in _chunks(new):
             frames.append(self._subscribe(ids) if self._is_open else self._initial(ids))
             self._is_open = True

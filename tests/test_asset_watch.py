@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from itertools import pairwise
 
 import pytest
@@ -12,6 +11,7 @@ from asset_watch import (
     ASK_AGAIN_S,
     CONFIRM_S,
     FIRST_BOOK_TIMEOUT_S,
+    GONE_AFTER_S,
     HASH_CHECKS_PER_INSPECTION,
     RECOVERY_BASE_S,
     RECOVERY_CAP_S,
@@ -28,7 +28,7 @@ from order_book import HashFields, OrderBook, compute_hash
 
 NOTHING = Findings()
 FIELDS = HashFields("5", "0.01", neg_risk=False)
-BIDS = {Decimal("0.4"): Decimal(10)}
+BIDS = {"0.4": "10"}
 START_S = 1_000.0
 
 
@@ -37,6 +37,7 @@ class Scene:
 
     def __init__(self, *asset_ids: str, start_s: float = START_S) -> None:
         self.now_s = start_s
+        self.stream_ms, self.silence_s = 10**12, 0.0
         self.watch = AssetWatch()
         self.books = {each: OrderBook(each) for each in asset_ids}
         self.watch.follow(self.books.values())
@@ -44,6 +45,7 @@ class Scene:
 
     def after(self, seconds: float) -> Findings:
         self.now_s += seconds
+        self.watch.note_stream(self.books, self.stream_ms, self.silence_s)
         return self.watch.inspect(self.now_s)
 
     def snapshot(self, asset_id: str = "a", at_ms: int = 5_000) -> None:
@@ -393,7 +395,57 @@ def test_the_assets_that_moved_last_come_first() -> None:
     for asset_id in ("b", "c", "a"):
         scene.change(asset_id)
         scene.after(1)
-    assert scene.watch.most_active_first(["a", "b", "c"]) == ["a", "c", "b"]
+    asked = scene.watch.in_order_of_need(["a", "b", "c"], scene.now_s)
+    assert asked == ["a", "c", "b"]
+
+
+def test_those_left_waiting_come_before_the_most_active() -> None:
+    scene = Scene("a", "b", "c")
+    scene.quiet()
+    scene.after(0)
+    scene.after(46)
+    scene.change("a")
+    scene.after(1)
+    scene.testify("b")
+    asked = scene.watch.in_order_of_need(["a", "b", "c"], scene.now_s)
+    assert asked == ["c", "a", "b"]
+
+
+def test_a_stream_that_is_merely_late_is_not_frozen(scene: Scene) -> None:
+    scene.quiet()
+    scene.after(1)
+    scene.stream_ms = 5_500
+    scene.testify(at_ms=6_000, book_hash="newer")
+    assert scene.after(8).frozen == []
+    scene.stream_ms = 6_000
+    assert scene.after(1).frozen == ["a"]
+
+
+def test_a_silent_connection_cannot_be_merely_late(scene: Scene) -> None:
+    scene.quiet()
+    scene.after(1)
+    scene.stream_ms, scene.silence_s = 5_500, ASK_AFTER_SILENCE_S
+    scene.testify(at_ms=6_000, book_hash="newer")
+    assert scene.after(CONFIRM_S).frozen == ["a"]
+
+
+def test_an_asset_without_a_book_anywhere_is_gone_after_ten_minutes(
+    scene: Scene,
+) -> None:
+    scene.quiet()
+    scene.after(1)
+    assert not scene.watch.is_gone("a", scene.now_s)
+    scene.books["a"].invalidate()
+    scene.watch.testify(["a"], {}, scene.now_s)
+    assert not scene.watch.is_gone("a", scene.now_s)
+    assert not scene.watch.is_gone("a", scene.now_s + GONE_AFTER_S - 1)
+    assert scene.watch.is_gone("a", scene.now_s + GONE_AFTER_S)
+
+
+def test_an_asset_that_was_never_alive_is_not_called_gone(scene: Scene) -> None:
+    scene.watch.testify(["a"], {}, scene.now_s)
+    for later_s in (0, 10_000):
+        assert not scene.watch.is_gone("a", scene.now_s + later_s)
 
 
 def test_each_asset_is_judged_on_its_own() -> None:

@@ -274,8 +274,7 @@ def test_only_an_open_gap_can_end() -> None:
 
 def test_a_gap_does_not_begin_before_a_second_source_saw_all() -> None:
     desk = Desk()
-    desk.clock.now_ms = T + 60_000
-    desk.ledger.confirm_complete("a")
+    desk.ledger.confirm_complete("a", T + 60_000)
     desk.clock.now_ms = T + 90_000
     desk.ledger.begin("a", T, "closed")
     desk.ledger.begin("b", T, "closed")
@@ -330,16 +329,22 @@ def test_gaps_in_a_row_do_not_overlap_by_more_than_the_slack() -> None:
     assert second.from_ms == T + 5_000 - GAP_SLACK_MS
 
 
-def test_what_is_forgotten_is_not_remembered() -> None:
+def test_forgetting_an_asset_ends_its_gap() -> None:
     desk = Desk()
     desk.ledger.begin("a", T, "closed")
-    desk.ledger.confirm_complete("a")
+    desk.ledger.confirm_complete("a", T)
     desk.ledger.take_news()
     desk.ledger.forget(["a", "unknown"])
+    (ended,) = desk.ledger.take_news()
+    assert (ended.asset_ids, ended.to_ms is not None) == (("a",), True)
     desk.ledger.begin("a", 5_000, "closed")
     assert desk.ledger.take_news() == [
         Gap(("a",), 5_000 - GAP_SLACK_MS, None, "closed")
     ]
-    desk.ledger.forget(["a"])
-    desk.ledger.end("a", T)
-    assert desk.ledger.take_news() == []
+
+
+def test_an_event_from_the_far_future_moves_no_clock() -> None:
+    desk = Desk()
+    desk.ledger.observe_clock(desk.clock.now_ms)
+    desk.ledger.observe_clock(desk.clock.now_ms + 3_600_000)
+    assert desk.ledger.venue_now_ms() == desk.clock.now_ms

@@ -54,7 +54,7 @@ def book(asset_id: str, number: int = 0) -> Book:
 
 
 def change(*asset_ids: str) -> PriceChange:
-    entries = tuple(LevelChange(each, HALF, "BUY") for each in asset_ids)
+    entries = tuple(LevelChange(each, "0.5", "BUY") for each in asset_ids)
     return PriceChange(condition_id="0x1", timestamp_ms=0, price_changes=entries)
 
 

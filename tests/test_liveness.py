@@ -263,3 +263,19 @@ async def test_a_day_of_faults_leaves_every_book_right_and_no_loss_unreported() 
         await feed.quiesce()
         assert feed.unreported_trades() == []
         assert connects(mock) <= 200
+
+
+async def test_a_feed_that_is_merely_late_is_not_taken_for_frozen() -> None:
+    async with (
+        MockPolymarket(seed=18, markets=2, events_per_s=4) as mock,
+        following(mock) as feed,
+    ):
+        await asyncio.sleep(20)
+        mock.faults.start("latency", s=8)
+        await asyncio.sleep(300)
+        assert connects(mock) == 1
+        mock.faults.start("close_1006")
+        await asyncio.sleep(30)
+        mock.faults.stop("latency")
+        await feed.quiesce()
+        assert feed.unreported_trades() == []

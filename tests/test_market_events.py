@@ -40,8 +40,8 @@ EXPECTED: dict[str, MarketEvent] = {
     "book": Book(
         **SHARED,
         asset_id=YES,
-        bids=(Level(D("0.48"), D(30)), Level(D("0.49"), D("20.5"))),
-        asks=(Level(D("0.52"), D(25)), Level(D("0.51"), D("0.01"))),
+        bids=(Level(".48", "30"), Level("0.49", "20.5")),
+        asks=(Level("0.52", "25"), Level("0.51", "0.01")),
         hash="0f" * 20,
         tick_size=D("0.01"),
         last_trade_price=D("0.140"),
@@ -52,14 +52,14 @@ EXPECTED: dict[str, MarketEvent] = {
         price_changes=(
             LevelChange(
                 YES,
-                D("0.49"),
+                "0.49",
                 "BUY",
-                D("503.32"),
+                "503.32",
                 "1e" * 20,
-                D("0.49"),
-                D("0.51"),
+                "0.49",
+                "0.51",
             ),
-            LevelChange(NO, D("0.51"), "SELL", D(0), "2d" * 20, D(0), D(1)),
+            LevelChange(NO, "0.51", "SELL", "0", "2d" * 20, "0", "1"),
         ),
     ),
     "last_trade_price": LastTradePrice(
@@ -316,7 +316,7 @@ OLD: Fields = {"event_type": "price_change", "market": MARKET, "timestamp": wire
 def test_the_flat_price_change_of_2024_is_read() -> None:
     text = frame(OLD, asset_id=YES, price="0.514", side="SELL", size="7", hash="h")
     assert only_event(text) == PriceChange(
-        **SHARED, price_changes=(LevelChange(YES, D("0.514"), "SELL", D(7), "h"),)
+        **SHARED, price_changes=(LevelChange(YES, "0.514", "SELL", "7", "h"),)
     )
 
 
@@ -329,8 +329,8 @@ def test_the_price_change_with_changes_of_2025_is_read() -> None:
     assert only_event(text) == PriceChange(
         **SHARED,
         price_changes=(
-            LevelChange(YES, D("0.5"), "BUY", D(1), "h"),
-            LevelChange(YES, D("0.6"), "SELL", D(0), "h"),
+            LevelChange(YES, "0.5", "BUY", "1", "h"),
+            LevelChange(YES, "0.6", "SELL", "0", "h"),
         ),
     )
 
@@ -349,12 +349,12 @@ def test_events_cannot_be_changed(event_type: str) -> None:
 
 
 def test_parts_and_failures_cannot_be_changed_either() -> None:
-    level = Level(D("0.5"), D(1))
-    change = LevelChange(YES, D("0.5"), "BUY")
+    level = Level("0.5", "1")
+    change = LevelChange(YES, "0.5", "BUY")
     with pytest.raises(AttributeError):
-        level.size = D(2)  # type: ignore[misc]
+        level.size_text = "2"  # type: ignore[misc]
     with pytest.raises(AttributeError):
-        change.size = D(2)  # type: ignore[misc]
+        change.size_text = "2"  # type: ignore[misc]
     for text in ("PONG", "nothing", '{"event_type":"future"}'):
         with pytest.raises(AttributeError):
             setattr(only_event(text), "event_type", "x")  # noqa: B010

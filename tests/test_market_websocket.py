@@ -410,3 +410,76 @@ def test_the_program_follows_assets_on_the_mock() -> None:
     assert done.returncode == 0, done.stderr
     assert "connection up, 1 open" in done.stdout
     assert " / " in done.stdout
+
+
+async def test_a_second_consumer_is_told_that_there_are_two() -> None:
+    async with (
+        MockPolymarket(seed=20, markets=1, events_per_s=5) as mock,
+        MarketWebSocket(
+            mock.asset_ids, url=mock.urls.ws_market, clob_url=mock.urls.clob
+        ) as ws,
+    ):
+        ws.on_book_update = lambda event: None
+        await ws.connect()
+        await asyncio.sleep(1)
+        with pytest.raises(RuntimeError, match="two consumers"):
+            async for _ in ws.events():
+                pass
+
+
+async def test_breaking_out_and_iterating_again_goes_on() -> None:
+    async with MockPolymarket(seed=21, markets=1, events_per_s=5) as mock:
+        async with MarketWebSocket(
+            mock.asset_ids, url=mock.urls.ws_market, clob_url=mock.urls.clob
+        ) as ws:
+            for _ in range(3):
+                async for _event in ws.events():
+                    break
+        with pytest.raises(RuntimeError, match="make a new"):
+            await ws.connect()
+
+
+async def test_subscribing_before_connecting_only_remembers() -> None:
+    async with (
+        MockPolymarket(seed=22, markets=2, events_per_s=1) as mock,
+        MarketWebSocket(url=mock.urls.ws_market, clob_url=mock.urls.clob) as ws,
+    ):
+        await ws.subscribe(mock.asset_ids)
+        await ws.unsubscribe(mock.asset_ids[:2])
+        assert mock.connection_log == []
+        await ws.connect()
+        await asyncio.sleep(3)
+        assert ws.is_connected
+        assert ws.subscribed_tokens == list(mock.asset_ids[2:])
+
+
+async def test_prices_are_stale_while_reading_is_paused() -> None:
+    async with (
+        MockPolymarket(seed=23, markets=1, events_per_s=0) as mock,
+        MarketWebSocket(
+            mock.asset_ids,
+            url=mock.urls.ws_market,
+            clob_url=mock.urls.clob,
+            max_waiting_events=20,
+        ) as ws,
+    ):
+        events = ws.events()
+        await anext(events)
+        for _ in range(60):
+            await asyncio.sleep(0.1)
+            mock.exchange.trade(mock.asset_ids[0], "BUY", size="1")
+        data = ws.get_market_data(mock.asset_ids[0])
+        assert data is not None
+        assert "paused" in str(data.why_stale)
+        await events.aclose()
+
+
+async def test_all_resolved_before_any_book_is_not_a_storm() -> None:
+    async with MockPolymarket(seed=24, markets=1, events_per_s=0) as mock:
+        mock.faults.start("accept_then_close", code=1000, when="after")
+        async with MarketWebSocket(
+            mock.asset_ids, url=mock.urls.ws_market, clob_url=mock.urls.clob
+        ) as ws:
+            await ws.connect()
+            await asyncio.sleep(60)
+            assert len(mock.connection_log) <= 12

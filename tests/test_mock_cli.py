@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parents[1] / "skills/polymarket/scripts/mock_polymarket
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(  # noqa: S603
+    return subprocess.Popen(
         [sys.executable, str(PACKAGE), *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -19,8 +19,8 @@ ASKS: Rows = {"0.54": "10", "0.52": "25", "0.53": "60"}
 T = 1_000_000
 
 
-def levels(rows: Rows) -> dict[Decimal, Decimal]:
-    return {D(price): D(size) for price, size in rows.items()}
+def levels(rows: Rows) -> dict[str, str]:
+    return dict(rows)
 
 
 def snapshot(
@@ -52,8 +52,8 @@ def confirm(
     book_hash: str | None = None,
 ) -> None:
     book.confirm(
-        None if bid is None else D(bid),
-        None if ask is None else D(ask),
+        bid,
+        ask,
         timestamp_ms=at_ms,
         book_hash=book_hash,
     )
@@ -62,7 +62,7 @@ def confirm(
 def set_level(
     book: OrderBook, side: Side, price: str, size: str | None, at_ms: int = T + 1
 ) -> None:
-    book.set_level(side, D(price), None if size is None else D(size), at_ms)
+    book.set_level(side, price, size, at_ms)
 
 
 def test_a_new_book_is_empty_and_not_trusted() -> None:

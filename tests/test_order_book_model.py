@@ -64,6 +64,10 @@ class NaiveBook:
         return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
+def text(number: Decimal) -> str:
+    return f"{number:f}"
+
+
 class BookAgainstModel(RuleBasedStateMachine):
     """Snapshots, changes, doubts and losses in any order, time moving forward."""
 
@@ -86,8 +90,8 @@ class BookAgainstModel(RuleBasedStateMachine):
         self.model.has_book = True
         self.model.is_doubtful = self.model.is_crossed
         self.book.replace(
-            bids,
-            asks,
+            {text(price): text(size) for price, size in bids.items()},
+            {text(price): text(size) for price, size in asks.items()},
             timestamp_ms=self.tick(step_ms),
             condition_id="0xc",
             book_hash=self.model.digest(self.now_ms),
@@ -108,7 +112,7 @@ class BookAgainstModel(RuleBasedStateMachine):
     ) -> None:
         now_ms = self.tick(step_ms)
         for side, price, size in entries:
-            self.book.set_level(side, price, size, now_ms)
+            self.book.set_level(side, text(price), text(size), now_ms)
             if self.model.has_book:
                 self.model.levels[side][price] = size
         bid = self.model.top("BUY") or Decimal(0)
@@ -117,10 +121,10 @@ class BookAgainstModel(RuleBasedStateMachine):
         if lie == "bid":
             bid += Decimal("0.0001")
         elif lie == "ask":
-            ask += Decimal("0.0001")
+            ask = ask - Decimal("0.0001") if ask else Decimal("0.5")
         self.book.confirm(
-            bid if says_tops else None,
-            ask if says_tops else None,
+            text(bid) if says_tops else None,
+            text(ask) if says_tops else None,
             timestamp_ms=now_ms,
             book_hash=self.model.digest(now_ms),
         )
@@ -134,16 +138,14 @@ class BookAgainstModel(RuleBasedStateMachine):
     ) -> None:
         """Send a change, a newer one of the same level, and the first again."""
         old_ms = self.tick(1)
-        self.book.set_level(side, price, size + 1, old_ms)
+        self.book.set_level(side, text(price), text(size + 1), old_ms)
         new_ms = self.tick(late_ms)
-        self.book.set_level(side, price, size, new_ms)
-        self.book.set_level(side, price, size + 1, old_ms)
+        self.book.set_level(side, text(price), text(size), new_ms)
+        self.book.set_level(side, text(price), text(size + 1), old_ms)
         self.model.levels[side][price] = size
         digest = self.model.digest(new_ms)
         self.book.confirm(None, None, timestamp_ms=new_ms, book_hash=digest)
-        self.book.confirm(
-            Decimal("0.77"), Decimal("0.78"), timestamp_ms=old_ms, book_hash="late"
-        )
+        self.book.confirm("0.77", "0.78", timestamp_ms=old_ms, book_hash="late")
         self.model.is_doubtful |= self.model.is_crossed
 
     @rule()
@@ -156,7 +158,7 @@ class BookAgainstModel(RuleBasedStateMachine):
         if why == "tick":
             self.book.change_tick_size(Decimal("0.0025"))
         elif why == "no size":
-            self.book.set_level("BUY", Decimal("0.5"), None, self.now_ms)
+            self.book.set_level("BUY", "0.5", None, self.now_ms)
         else:
             self.book.distrust(why)
         self.model.is_doubtful = True

@@ -62,7 +62,7 @@ def first_line(stream: IO[str]) -> str:
 def venue() -> Iterator[dict[str, Any]]:
     """A mock venue of this module's own; the URLs and ids it says it has."""
     command = [sys.executable, str(MOCK), "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own mock
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
             line = first_line(process.stdout)
