@@ -8,14 +8,13 @@ Besides the wire's events there come, in order, a `Gap` whenever something may h
 been missed, `BooksConflated` when the consumer is too slow, `AssetsEnded` and
 `ConnectionChange`. Run as a program it prints what happens.
 
-Copy with: book_witness.py, event_buffer.py, feed_supervisor.py, market_events.py, order_book.py, robust_websocket.py, subscription_manager.py.
+Copy with: book_witness.py, event_buffer.py, feed_supervisor.py, market_callbacks.py, market_events.py, order_book.py, robust_websocket.py, subscription_manager.py.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import inspect
 import logging
 import os
 import random
@@ -35,13 +34,12 @@ from event_buffer import (
     Gap,
 )
 from feed_supervisor import FeedSupervisor
+from market_callbacks import MarketCallbacks
 from market_events import (
     MARKET_URL,
     Book,
     LastTradePrice,
-    MalformedEvent,
     PriceChange,
-    TickSizeChange,
 )
 from order_book import OrderBook
 from robust_websocket import ConnectionState
@@ -72,62 +70,6 @@ class MarketData:
     timestamp_ms: int
     is_stale: bool
     why_stale: str | None
-
-
-class MarketCallbacks:
-    """The callback side of a feed: set what you want before `connect()`.
-
-    Each takes one event (`on_connect` none, `on_disconnect` the reason, `on_error` an
-    exception) and may be a coroutine function. They are called in order, one at a
-    time. What one raises goes to `on_error`; without that it ends the feed.
-    """
-
-    on_price_change: Callback | None = None
-    on_book_update: Callback | None = None
-    on_trade: Callback | None = None
-    on_tick_size_change: Callback | None = None
-    on_gap: Callback | None = None
-    on_connect: Callable[[], Any] | None = None
-    on_disconnect: Callback | None = None
-    on_error: Callback | None = None
-
-    def has_callbacks(self) -> bool:
-        """Whether any has been set."""
-        names = (name for name in vars(MarketCallbacks) if name.startswith("on_"))
-        return any(getattr(self, name) is not None for name in names)
-
-    async def call_back(self, event: FeedEvent) -> None:
-        """Call whoever waits for this event."""
-        match event:
-            case PriceChange():
-                await self._call(self.on_price_change, event)
-            case Book():
-                await self._call(self.on_book_update, event)
-            case LastTradePrice():
-                await self._call(self.on_trade, event)
-            case TickSizeChange():
-                await self._call(self.on_tick_size_change, event)
-            case Gap():
-                await self._call(self.on_gap, event)
-            case ConnectionChange(is_up=True):
-                await self._call(self.on_connect)
-            case ConnectionChange():
-                await self._call(self.on_disconnect, event.reason)
-            case MalformedEvent():
-                if self.on_error is not None:
-                    await self._call(self.on_error, ValueError(event.reason))
-
-    async def _call(self, callback: Callable[..., Any] | None, *arguments: Any) -> None:
-        if callback is None:
-            return
-        try:
-            result = callback(*arguments)
-            if inspect.isawaitable(result):
-                await result
-        except Exception as error:
-            if self.on_error is None or callback is self.on_error:
-                raise
-            await self._call(self.on_error, error)
 
 
 class MarketWebSocket(MarketCallbacks):

@@ -45,11 +45,11 @@ RULES: dict[str, str] = {
     "no-page": "an examples/*.py or tests/fixtures/wire/*.json is on no page",
     "block-content": "a block is not whole statements, or is a placeholder, or bad JSON",
     "one-home": "a file is written on two pages, or a JSON file in two blocks",
-    "block-size": "a block is over 200 lines, or a module has over 5 blocks",
+    "block-size": "a block is over 220 lines, or a module has over 5 blocks",
     "info-string": "a fence's info string is not one of the allowed forms",
     "fence-place": "a fence does not start in column 0, or is not closed as opened",
     "backticks": "titled code contains three backticks",
-    "class-size": "a class is over 200 lines",
+    "class-size": "a class is over 220 lines",
     "copy-with": "a module's `Copy with:` line is missing or does not fit its imports",
     "links": "a link or anchor does not resolve, leaves its skill, or is absolute",
     "names": "a back-ticked name exists in no module, script or fixture",
@@ -60,15 +60,15 @@ RULES: dict[str, str] = {
     "read-when": 'a page does not say "Read this when …" before its first section',
 }
 
-MAX_BLOCK_LINES = 200
+MAX_BLOCK_LINES = 220
 MAX_BLOCKS = 5
-MAX_CLASS_LINES = 200
+MAX_CLASS_LINES = 220
 
 CHARACTERS_PER_TOKEN = 3.6  # measured proxy; the pages are English and Python
 MANIFEST_TOKENS = 2_000
 MANIFEST_LINES = 200
 PAGE_TOKENS = 6_500
-SKILL_TOKENS = 60_000
+SKILL_TOKENS = 120_000
 
 PLAIN_INFO = frozenset(
     ("python", "json", "console", "text", "mermaid", "toml", "yaml", "ini", "html")
