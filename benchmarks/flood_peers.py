@@ -75,7 +75,8 @@ async def receive_bare(flood: Flood, port: int) -> Receipt:
     async with subscribed(flood, port) as socket:
         meter = Meter()
         count = 0
-        async for frame in socket:
+        frame: str | bytes = ""
+        async for frame in socket:  # noqa: B007 - the last one is looked at
             count += 1
             if count == flood.messages:
                 break

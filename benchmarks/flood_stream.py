@@ -159,7 +159,9 @@ def _trade_until(
         market = rng.choice(markets)
         if rng.random() < TRANSACTION_SHARE:
             asset_id = rng.choice(market.asset_ids)
-            exchange.trade(asset_id, rng.choice(("BUY", "SELL")), fills=rng.choice(FILLS))
+            exchange.trade(
+                asset_id, rng.choice(("BUY", "SELL")), fills=rng.choice(FILLS)
+            )
         else:
             changes = [flow._one_change(market)]
             exchange.matching.change_levels(market, changes)

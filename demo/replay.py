@@ -129,7 +129,7 @@ async def _feed(frames: Sequence[RecordedFrame], result: ReplayResult) -> None:
             url=venue.urls.ws_market,
             clob_url=None,
             wants_custom_features=True,
-            max_assets_per_socket=max(2, max(len(assets)), 1),
+            max_assets_per_socket=max(2, len(assets)),
             max_waiting_events=2 * len(fed) + 1_000,
         ) as ws,
     ):

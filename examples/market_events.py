@@ -404,7 +404,7 @@ def _type_by_shape(element: Mapping[str, Any]) -> str | None:
 def _require_prices(*prices: Decimal | None) -> None:
     for price in prices:
         if price is not None and not (
-            _ZERO <= price <= _ONE and len(f"{price}") <= 24 and price.adjusted() >= -18
+            _ZERO <= price <= _ONE and len(f"{price}") <= 40 and price.adjusted() >= -18
         ):
             raise ValueError("a price lies outside 0..1, or has absurdly many digits")
 

@@ -57,7 +57,11 @@ def test_a_book_that_is_right_but_not_trusted_or_not_there_differs() -> None:
     book = OrderBook(asset_id)
     assert compare_book(None, truth) == ["the client has no book"]
     assert compare_book(book, truth) == ["the client has no book"]
-    book.replace(dict(truth.bids), dict(truth.asks), timestamp_ms=1)
+    book.replace(
+        {str(price): str(size) for price, size in truth.bids},
+        {str(price): str(size) for price, size in truth.asks},
+        timestamp_ms=1,
+    )
     assert compare_book(book, truth) == []
     book.distrust("a doubt")
     assert compare_book(book, truth) == ["the client does not trust it: a doubt"]

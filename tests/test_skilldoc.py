@@ -402,11 +402,11 @@ def test_a_fence_quoted_in_a_longer_fence_is_not_a_block(repo: Repo) -> None:
 def test_the_manifest_and_the_whole_skill_have_budgets(repo: Repo) -> None:
     repo.write("skills/polymarket/SKILL.md", MANIFEST + "- a line\n" * 200)
     links = ""
-    for number in range(11):
+    for number in range(22):
         links += f"- [p](real-time/p{number}.md)\n"
         text = "# P\n\n> Read this when asked.\n\n" + "word " * 4_400
         repo.write(f"{PAGES}/p{number}.md", text)
-    repo.edit("skills/polymarket/SKILL.md", "- a line\n" * 200, links + "- x\n" * 190)
+    repo.edit("skills/polymarket/SKILL.md", "- a line\n" * 200, links + "- x\n" * 180)
     messages = [f.message for f in skilldoc.check(repo.project())]
     assert len(messages) == 2
     assert any(message.endswith("lines, at most 200") for message in messages)
