@@ -263,7 +263,11 @@ class OrderBook(Levels):
         own_bid = bids[-1] if bids else _NO_BID
         own_ask = asks[0] if asks else _NO_ASK
         venue_bid = own_bid if best_bid is None else PRICE_OF[best_bid]
-        venue_ask = own_ask if best_ask is None else PRICE_OF[best_ask] or _NO_ASK
+        if best_ask is None:
+            venue_ask = own_ask
+        else:
+            # 0 for an empty side comes, too, from one source.
+            venue_ask = PRICE_OF[best_ask] or (_NO_BID if asks else _NO_ASK)
         if own_bid != venue_bid or own_ask != venue_ask:
             self.distrust(
                 f"diverged: own top {own_bid}/{own_ask}, venue {best_bid}/{best_ask}"

@@ -119,9 +119,9 @@ class BookAgainstModel(RuleBasedStateMachine):
         ask = self.model.top("SELL")
         ask = Decimal(1) if ask is None else ask
         if lie == "bid":
-            bid += Decimal("0.0001")
+            bid = Decimal("0.0003") if bid != Decimal("0.0003") else Decimal("0.0005")
         elif lie == "ask":
-            ask = ask - Decimal("0.0001") if ask else Decimal("0.5")
+            ask = Decimal("0.0003") if ask != Decimal("0.0003") else Decimal("0.0005")
         self.book.confirm(
             text(bid) if says_tops else None,
             text(ask) if says_tops else None,
