@@ -28,10 +28,6 @@ from mock_polymarket.wire import opening_book, rest_book
 MARKETS = 25  # two assets each
 # Every frame is written on its own, as a venue writes it.
 BLOCK_BYTES = 1
-# A transaction makes two books and these trades: of 100 messages 90 are then changes of
-# a level, 7 trades and 3 books, which is the venue's mix as far as it is known.
-FILLS = (4, 5, 5)
-TRANSACTION_SHARE = 1.5 / 91.5
 MS_BETWEEN = (0, 1, 1, 2, 5)  # several hundred events a second, as on a busy socket
 MODES = {"off": "plain.bin", "on": "deflated.bin"}
 
@@ -151,20 +147,12 @@ def _trade_until(
     messages: int,
     rng: Random,
 ) -> None:
-    """Trade and change levels, so that messages have the venue's shares by kind."""
+    """Let the order flow act in one market after another."""
     flow = OrderFlow(exchange, lambda _entry: None)
     markets = exchange.open_markets()
     while kinds.total() < messages - 3:  # the last trade and its two books follow
         clock.ms += rng.choice(MS_BETWEEN)
-        market = rng.choice(markets)
-        if rng.random() < TRANSACTION_SHARE:
-            asset_id = rng.choice(market.asset_ids)
-            exchange.trade(
-                asset_id, rng.choice(("BUY", "SELL")), fills=rng.choice(FILLS)
-            )
-        else:
-            changes = [flow._one_change(market)]
-            exchange.matching.change_levels(market, changes)
+        flow._act(rng.choice(markets))
     flow.stop()
     if kinds["tick_size_change"]:
         raise RuntimeError("this seed changes a tick size, and books end in doubt")
