@@ -16,8 +16,9 @@ import pytest
 from feeds import following
 
 from event_buffer import AssetsEnded, BooksConflated, Gap
-from market_events import Book, LastTradePrice, PriceChange
-from market_websocket import MarketWebSocket, main
+from feed_supervisor import _SteadyClock
+from market_events import Book, LastTradePrice, PriceChange, UnknownEvent
+from market_websocket import MarketWebSocket, _line_of, main
 from mock_polymarket import MockPolymarket
 from robust_websocket import ConnectionState, HandshakeRejectedError
 
@@ -483,3 +484,54 @@ async def test_all_resolved_before_any_book_is_not_a_storm() -> None:
             await ws.connect()
             await asyncio.sleep(60)
             assert len(mock.connection_log) <= 12
+
+
+async def test_a_refused_spare_socket_does_not_end_a_healthy_feed() -> None:
+    async with (
+        MockPolymarket(seed=25, markets=3, events_per_s=2) as mock,
+        following(mock) as feed,
+    ):
+        await asyncio.sleep(20)
+        mock.faults.start("http_403")
+        mock.faults.start("freeze_asset", assets=",".join(mock.asset_ids[:2]))
+        await asyncio.sleep(240)
+        assert feed.collecting is not None
+        assert not feed.collecting.done()
+        mock.faults.stop("http_403")
+        await feed.quiesce()
+        assert feed.unreported_trades() == []
+
+
+async def test_subscribing_during_a_move_leaves_each_asset_on_one_socket() -> None:
+    async with (
+        MockPolymarket(seed=26, markets=3, events_per_s=1) as mock,
+        following(mock) as feed,
+    ):
+        pair = mock.asset_ids[:2]
+        recovery = feed.ws._feed._recovery
+        moving = asyncio.create_task(recovery.move(pair, "for a test"))
+        await asyncio.sleep(0)
+        await feed.ws.subscribe(pair)
+        await moving
+        await feed.until_live()
+        assert subscribed(mock) == Counter(mock.asset_ids)
+        await feed.ws.unsubscribe(pair)
+        await asyncio.sleep(1)
+        assert subscribed(mock) == Counter(mock.asset_ids[2:])
+
+
+async def test_a_wall_clock_that_is_set_moves_no_gap() -> None:
+    wall_ms = [1_790_000_000_000]
+    clock = _SteadyClock(lambda: wall_ms[0])
+    start_ms = clock()
+    wall_ms[0] += 3_600_000
+    await asyncio.sleep(10)
+    assert clock() - start_ms == 10_000
+
+
+def test_the_program_prints_no_control_characters_of_strangers() -> None:
+    event = UnknownEvent("\x1b[31mIGNORE ALL\u202e", {})
+    line = _line_of(event, None)  # type: ignore[arg-type]
+    assert line is not None
+    assert line.isascii()
+    assert line.isprintable()
