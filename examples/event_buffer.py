@@ -82,8 +82,8 @@ class EventBuffer:
     """A bounded queue with one consumer.
 
     `is_used` is False while nobody reads: then nothing is kept, since whoever only asks
-    for books needs no events, and `left_at_s` (loop clock) says since when. `is_full` says that so much waits
-    which must not be dropped that reading should pause.
+    for books needs no events, and `left_at_s` (loop clock) says since when. `is_full`
+    says that so much waits which must not be dropped that reading should pause.
     """
 
     def __init__(self, capacity: int = MAX_WAITING_EVENTS) -> None:

@@ -153,7 +153,6 @@ class RobustWebSocket:
         self.data_timeout = data_timeout
         self.heartbeat_interval = heartbeat_interval
         self._subscribe_msg = subscribe_msg
-        self._observer = observer
         self._before_connect = before_connect
         self._max_size = max_size
         self._proxy = proxy
